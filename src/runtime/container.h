@@ -1,0 +1,97 @@
+// The runtime's operations on containers, as davit-runtime's commands and the monitor call them. Single-threaded callers
+// only: create and exec clone the calling process.
+#pragma once
+
+#include <sys/types.h>
+
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "base/unique_fd.h"
+#include "oci/runtime_spec.h"
+#include "runtime/cgroup/cgroup.h"
+
+namespace davit::runtime {
+
+enum class Status { kCreating, kCreated, kRunning, kPaused, kStopped };
+std::string_view status_name(Status status);
+
+// Who becomes the parent of the new process.
+enum class Parent {
+  kCaller,       // the calling process
+  kCallerParent  // the caller's parent (CLONE_PARENT): the caller is a short-lived helper of the monitor
+};
+
+// What is saved in <root>/<id>/state.json (docs/disk/runtime-state.md).
+struct State {
+  std::string id;
+  std::string bundle;   // absolute
+  std::string rootfs;   // absolute
+  std::string oci_version;
+  pid_t pid = 0;        // of PID 1, in the caller's namespace
+  std::uint64_t start_time = 0;  // field 22 of /proc/PID/stat: tells a reused pid
+  std::string created;  // RFC 3339
+  std::uint32_t owner_uid = 0;
+  std::map<std::string, std::string> annotations;
+  std::map<std::string, std::string> cgroup_paths;
+};
+
+struct CreateOptions {
+  std::string root;    // state directory
+  std::string id;
+  std::string bundle;  // directory with config.json
+  std::string pid_file;        // empty: none
+  std::string console_socket;  // path of a socket that gets the pty master, empty: none
+  int console_socket_fd = -1;  // the same as an open descriptor (borrowed); wins over console_socket
+  bool no_pivot = false;
+  bool no_new_keyring = false;
+  bool systemd_cgroup = false;
+  unsigned preserve_fds = 0;   // descriptors 3 .. 2+N stay open in the container
+  std::array<int, 3> stdio{0, 1, 2};  // ignored with a terminal
+  Parent parent = Parent::kCaller;
+  bool start_at_once = false;  // run: no `start` is waited for
+};
+
+// Creates the container; its PID 1 waits for start() unless start_at_once. Returns its state. On failure nothing is left.
+Result<State> create(CreateOptions const& options);
+// kNotFound; kConflict when it is not created.
+Result<void> start(std::string const& root, std::string const& id);
+
+// The saved state; kNotFound ("container \"x\" does not exist").
+Result<State> load_state(std::string const& root, std::string const& id);
+// What the container is doing now, by the state of its PID 1 and its freezer.
+Status current_status(std::string const& root, State const& state);
+std::vector<std::string> list_ids(std::string const& root);
+
+// kConflict ("container not running") when PID 1 is gone. all: every process of its cgroup.
+enum class Whom { kInit, kAll };
+Result<void> kill(std::string const& root, std::string const& id, int signal, Whom whom);
+
+// Removes state, cgroup and what else is left, running poststop hooks. force: kills first and a missing container is fine.
+enum class Force { kNo, kYes };
+Result<void> remove(std::string const& root, std::string const& id, Force force);
+
+struct ExecOptions {
+  std::string root;
+  std::string id;
+  oci::Process process;
+  std::string pid_file;
+  std::string console_socket;
+  int console_socket_fd = -1;
+  unsigned preserve_fds = 0;
+  bool no_new_keyring = true;
+  bool ignore_paused = false;
+  std::string cgroup_path;  // --cgroup: below the container's own, "" its own
+  std::array<int, 3> stdio{0, 1, 2};
+  Parent parent = Parent::kCaller;
+};
+// Runs one more process in a running container; returns its pid as soon as it has executed the program.
+Result<pid_t> exec(ExecOptions const& options);
+
+}  // namespace davit::runtime
