@@ -20,7 +20,9 @@ else()
 endif()
 if(CMAKE_CXX_COMPILER_ID MATCHES "Clang")
   add_compile_options($<$<COMPILE_LANGUAGE:CXX>:-Wno-gnu-statement-expression> -Wthread-safety)
-  set(CMAKE_CXX_STANDARD 20)  # clang 14 trips over parts of libstdc++ 12's C++23
+  if(CMAKE_CXX_COMPILER_VERSION VERSION_LESS 16)
+    set(CMAKE_CXX_STANDARD 20)  # clang 14 trips over parts of libstdc++ 12's C++23
+  endif()
 endif()
 if(DAVIT_SANITIZE)
   add_compile_options(-fsanitize=${DAVIT_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
@@ -36,6 +38,38 @@ if(DAVIT_TIDY)
   find_program(DAVIT_CLANG_TIDY NAMES clang-tidy-14 clang-tidy REQUIRED)
   set(CMAKE_CXX_CLANG_TIDY ${DAVIT_CLANG_TIDY})
 endif()
+
+# davit_test(NAME COMMAND ... [TIMEOUT seconds] [LABELS ...] [ENVIRONMENT A=b ...] [LOCKS ...]): registers one test. Every test
+# of the project goes through here (tools/check_rules.py): the prefix lets ./check run several build trees in one ctest.
+# Exit status 77 counts as skipped. LOCKS names what two tests must not use at once.
+function(davit_test name)
+  cmake_parse_arguments(T "" "TIMEOUT" "COMMAND;LABELS;ENVIRONMENT;LOCKS" ${ARGN})
+  if(NOT T_TIMEOUT)
+    set(T_TIMEOUT 120)
+  endif()
+  set(full ${DAVIT_TEST_PREFIX}${name})
+  add_test(NAME ${full} COMMAND ${T_COMMAND})
+  set_tests_properties(${full} PROPERTIES
+    SKIP_RETURN_CODE 77 TIMEOUT ${T_TIMEOUT} LABELS "${T_LABELS}" RESOURCE_LOCK "${T_LOCKS}"
+    ENVIRONMENT "DAVIT_BIN=${CMAKE_BINARY_DIR}/bin;DAVIT_RUNTIME=${CMAKE_BINARY_DIR}/bin/davit-runtime;${T_ENVIRONMENT}")
+endfunction()
+
+# davit_python_tests(LABEL [TIMEOUT seconds] [LOCKS ...]): every *_test.py of the current folder becomes the test LABEL.NAME.
+# They find the programs by the environment: DAVIT_BIN (folder), DAVIT_RUNTIME (davit-runtime).
+function(davit_python_tests label)
+  cmake_parse_arguments(P "" "TIMEOUT" "LOCKS;ENVIRONMENT" ${ARGN})
+  if(NOT P_TIMEOUT)
+    set(P_TIMEOUT 300)
+  endif()
+  find_package(Python3 REQUIRED COMPONENTS Interpreter)
+  file(GLOB files CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*_test.py)
+  foreach(file ${files})
+    get_filename_component(name ${file} NAME_WE)
+    string(REGEX REPLACE "_test$" "" name ${name})
+    davit_test(${label}.${name} COMMAND Python3::Interpreter ${PROJECT_SOURCE_DIR}/tools/run_python_test.py ${file}
+      TIMEOUT ${P_TIMEOUT} LABELS ${label} LOCKS ${P_LOCKS} ENVIRONMENT ${P_ENVIRONMENT})
+  endforeach()
+endfunction()
 
 # davit_module(NAME dep...): every *.cc of the current folder (its sub-folders named in SUBDIRS included) that is not a
 # test becomes one static library davit_NAME; every *_test.cc becomes one test program NAME_test.
@@ -65,8 +99,7 @@ function(davit_module name)
     target_link_libraries(${name}_test davit_${name} GTest::gtest_main)
     target_compile_definitions(${name}_test PRIVATE DAVIT_TESTDATA="${CMAKE_CURRENT_SOURCE_DIR}/testdata")
     target_compile_options(${name}_test PRIVATE -Wno-conversion)
-    add_test(NAME unit.${name} COMMAND ${name}_test --gtest_brief=1)
-    set_tests_properties(unit.${name} PROPERTIES SKIP_RETURN_CODE 77)
+    davit_test(unit.${name} COMMAND ${name}_test TIMEOUT 120 LABELS unit)
   endif()
 endfunction()
 
