@@ -5,6 +5,9 @@ if(DAVIT_CCACHE)
   set(CMAKE_CXX_COMPILER_LAUNCHER ${DAVIT_CCACHE})
   set(CMAKE_C_COMPILER_LAUNCHER ${DAVIT_CCACHE})
 endif()
+# The distribution's python, whose modules apt installs; another one found first in PATH may lack them.
+find_program(DAVIT_PYTHON python3 PATHS /usr/bin NO_DEFAULT_PATH)
+find_program(DAVIT_PYTHON python3 REQUIRED)
 find_program(DAVIT_LLD ld.lld)
 if(DAVIT_LLD)
   add_link_options(-fuse-ld=lld)
@@ -54,19 +57,18 @@ function(davit_test name)
     ENVIRONMENT "DAVIT_BIN=${CMAKE_BINARY_DIR}/bin;DAVIT_RUNTIME=${CMAKE_BINARY_DIR}/bin/davit-runtime;${T_ENVIRONMENT}")
 endfunction()
 
-# davit_python_tests(LABEL [TIMEOUT seconds] [LOCKS ...]): every *_test.py of the current folder becomes the test LABEL.NAME.
-# They find the programs by the environment: DAVIT_BIN (folder), DAVIT_RUNTIME (davit-runtime).
-function(davit_python_tests label)
+# davit_python_tests(LABEL FOLDER [TIMEOUT seconds] [LOCKS ...]): every test_*.py of the folder (pytest) becomes the test
+# LABEL.NAME. They find the programs by the environment: DAVIT_BIN (folder), DAVIT_RUNTIME (davit-runtime).
+function(davit_python_tests label folder)
   cmake_parse_arguments(P "" "TIMEOUT" "LOCKS;ENVIRONMENT" ${ARGN})
   if(NOT P_TIMEOUT)
-    set(P_TIMEOUT 300)
+    set(P_TIMEOUT 600)
   endif()
-  find_package(Python3 REQUIRED COMPONENTS Interpreter)
-  file(GLOB files CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*_test.py)
+  file(GLOB files CONFIGURE_DEPENDS ${folder}/test_*.py)
   foreach(file ${files})
     get_filename_component(name ${file} NAME_WE)
-    string(REGEX REPLACE "_test$" "" name ${name})
-    davit_test(${label}.${name} COMMAND Python3::Interpreter ${PROJECT_SOURCE_DIR}/tools/run_python_test.py ${file}
+    string(REGEX REPLACE "^test_" "" name ${name})
+    davit_test(${label}.${name} COMMAND ${DAVIT_PYTHON} ${PROJECT_SOURCE_DIR}/tools/run_python_test.py ${file}
       TIMEOUT ${P_TIMEOUT} LABELS ${label} LOCKS ${P_LOCKS} ENVIRONMENT ${P_ENVIRONMENT})
   endforeach()
 endfunction()

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Lists the skipped cases of a ctest log (LastTest.log) with their reasons.
 
-Understands "SKIPPED where: case: reason" (tools/run_python_test.py and scripts) and GoogleTest's "[  SKIPPED ]" lines,
+Understands "SKIPPED case: reason" (tools/run_python_test.py and scripts) and GoogleTest's "[  SKIPPED ]" lines,
 before which GTEST_SKIP prints "file:line: Skipped" and the reason.
 """
 import re
@@ -29,6 +29,16 @@ def skipped(log: str) -> list[str]:
     return found
 
 
+def grouped(lines: list[str]) -> list[str]:
+    """One line for all cases of one test with one reason."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for line in lines:
+        test, rest = line.split(": ", 1)
+        case, _, reason = rest.partition(": ")
+        groups.setdefault((test, reason or case), []).append(case)
+    return [f"{test}: {cases[0] if len(cases) == 1 else f'{len(cases)} cases'}: {reason}" for (test, reason), cases in groups.items()]
+
+
 def self_test() -> None:
     log = """1/3 Testing: unit.sys
 [ RUN      ] A.B
@@ -39,9 +49,10 @@ needs root
 [  SKIPPED ] 1 test, listed below:
 [  SKIPPED ] A.B
 2/3 Testing: kernel.run
-SKIPPED run_test: Run.test_tty: no pty here
+SKIPPED test_run.py::test_tty: no pty here
 """
-    assert skipped(log) == ["unit.sys: A.B: needs root", "kernel.run: run_test: Run.test_tty: no pty here"], skipped(log)
+    assert skipped(log) == ["unit.sys: A.B: needs root", "kernel.run: test_run.py::test_tty: no pty here"], skipped(log)
+    assert grouped(["a: x: why", "a: y: why", "b: z: no"]) == ["a: 2 cases: why", "b: z: no"]
     print("list_skipped: self-test passed")
 
 
@@ -49,7 +60,7 @@ def main() -> int:
     if "--self-test" in sys.argv:
         self_test()
         return 0
-    lines = skipped(Path(sys.argv[1]).read_text(errors="replace"))
+    lines = grouped(skipped(Path(sys.argv[1]).read_text(errors="replace")))
     print("\n".join(f"   {line}" for line in lines) if lines else "   none")
     return 0
 
