@@ -88,7 +88,7 @@ std::optional<std::string_view> nearest(std::string_view word, std::vector<std::
   std::size_t best_distance = word.size() / 3 + 1;
   for (std::string_view const name : names) {
     std::size_t const distance = edit_distance(word, name);
-    if (distance < best_distance || (distance == best_distance && !best)) {
+    if (distance < best_distance) {
       best = name;
       best_distance = distance;
     }
