@@ -2,7 +2,7 @@
 // at its default and answers kInvalidArgument naming the field. One .cc file per object of the specification.
 #pragma once
 
-#include "codec/json.h"
+#include "codec/json.h"  // rule: json because only the .cc files that parse include this header
 #include "oci/runtime_spec.h"
 
 namespace davit::oci {
