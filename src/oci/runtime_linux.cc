@@ -88,6 +88,7 @@ static Result<void> read(Field const& field, Seccomp& seccomp) {
   TRY(read(field["defaultErrnoRet"], seccomp.default_errno_ret));
   TRY(read(field["architectures"], seccomp.architectures));
   TRY(read(field["flags"], seccomp.flags));
+  seccomp.flags_given = field["flags"].present();
   TRY(read(field["listenerPath"], seccomp.listener_path));
   TRY(read(field["listenerMetadata"], seccomp.listener_metadata));
   TRY(read(field["syscalls"], seccomp.syscalls));

@@ -207,6 +207,7 @@ struct Seccomp {
   std::optional<std::uint32_t> default_errno_ret;
   Strings architectures;
   Strings flags;
+  bool flags_given = false;  // "flags" is there, even if empty: no default flag is added then
   std::string listener_path;
   std::string listener_metadata;
   std::vector<SeccompSyscall> syscalls;
