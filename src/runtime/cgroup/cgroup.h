@@ -13,6 +13,7 @@
 #include "base/result.h"
 #include "base/unique_fd.h"
 #include "oci/runtime_spec.h"
+#include "runtime/cgroup/directory.h"
 
 namespace davit::runtime {
 
@@ -39,9 +40,10 @@ struct CgroupStats {
   std::uint64_t cpu_total = 0, cpu_user = 0, cpu_system = 0;
   std::vector<std::uint64_t> cpu_per_core;
   std::uint64_t throttle_periods = 0, throttled_periods = 0, throttled_nanos = 0;
-  // memory, bytes
+  // memory, bytes; a limit of UINT64_MAX: none (v1 shows its own largest number, 9223372036854771712)
   std::uint64_t memory_usage = 0, memory_max_usage = 0, memory_limit = 0, memory_fail_count = 0;
-  std::uint64_t swap_usage = 0, swap_limit = 0, kernel_usage = 0, kernel_limit = 0;
+  std::uint64_t swap_usage = 0, swap_limit = 0;  // memory and swap together, as v1 counts; on v2 the sum
+  std::uint64_t kernel_usage = 0, kernel_limit = 0;
   std::uint64_t oom_kills = 0;
   std::map<std::string, std::uint64_t> memory_stat;  // memory.stat
   std::uint64_t pids_current = 0, pids_limit = 0;    // 0: no limit
@@ -57,14 +59,19 @@ struct CgroupStats {
   std::map<std::string, Hugetlb> hugetlb;  // by page size, "2MB"
 };
 
+enum class JoinFiles { kAll, kV1 };
+
 class Cgroup {
  public:
   struct Options {
-    std::string cgroups_path;  // linux.cgroupsPath: "/docker/ID", "davit/ID" (relative to the caller's own cgroup's root
-                               // as runc takes it), "" (then "/davit/ID" below the caller's own), "slice:prefix:name"
-                               // (systemd: parsed; with the cgroupfs driver an error that says so)
+    std::string cgroups_path;  // linux.cgroupsPath: "/docker/ID", "davit/ID" (relative to the caller's own cgroup's
+                               // root as runc takes it), "" (then "/davit/ID" below the caller's own),
+                               // "slice:prefix:name" (systemd: parsed; with the cgroupfs driver an error that says so)
     std::string container_id;
     bool systemd_driver = false;  // --systemd-cgroup: kUnimplemented with a clear text
+    // Rootless: a hierarchy where we may not make a directory (EACCES, EPERM, EROFS) is left out instead of failing; a
+    // limit that needs it then fails by name, and a device program that may not be loaded is left out too.
+    bool ignore_permission = false;
   };
 
   // Makes the directories. kConflict when the group exists and holds processes. On failure nothing is left behind.
@@ -80,18 +87,19 @@ class Cgroup {
 
   // Sets every limit, in the order the kernel needs (memory before swap, burst after quota, ...). A limit whose
   // controller or knob the host lacks is kUnimplemented naming field and file ("linux.resources.memory.swap: ...").
-  // Device rules are applied by this too (v1 lists; v2 an eBPF program attached to the directory), after the built-in
-  // ones that every container gets (mknod of anything; null zero full random urandom tty console ptmx pts).
-  // rootless callers may pass ignore_permission: EACCES/EPERM on a limit that was not asked for is not an error.
+  // Device rules are applied by this too (v1 lists; v2 an eBPF program attached to the directory), followed by the
+  // built-in ones that every container gets (devices.h) and that no rule can take away. No rules at all: only those.
   Result<void> apply(oci::Resources const& resources);
-  // The same for a running group: raises or lowers memory and swap in the order that works, replaces device rules.
-  // memory.checkBeforeUpdate is honoured.
+  // The same for a running group: raises or lowers memory and swap in the order that works, replaces device rules
+  // (where there are any in resources; else they stay). memory.checkBeforeUpdate is honoured (kConflict). A v1 memory
+  // limit below what is in use and cannot be reclaimed is kConflict.
   Result<void> update(oci::Resources const& resources);
 
   // Files to which a single-threaded process writes "0" to move itself: v1 "tasks" (no global lock is taken there for
-  // the writing thread itself, unlike cgroup.procs: kernel/cgroup/cgroup.c cgroup_procs_write_start), v2 "cgroup.procs".
-  // Open for writing, close-on-exec.
-  Result<std::vector<UniqueFd>> open_join_files() const;
+  // the writing thread itself, unlike cgroup.procs: kernel/cgroup/cgroup.c cgroup_procs_write_start), v2
+  // "cgroup.procs". Open for writing, close-on-exec.
+  // kV1: without v2, for a process that clone3 puts there (CLONE_INTO_CGROUP).
+  Result<std::vector<UniqueFd>> open_join_files(JoinFiles which = JoinFiles::kAll) const;
   // The v2 directory for CLONE_INTO_CGROUP; invalid where there is no v2 hierarchy.
   Result<UniqueFd> open_v2_directory() const;
   // Moves another process (by cgroup.procs in every hierarchy).
@@ -102,8 +110,8 @@ class Cgroup {
   Result<bool> frozen() const;
   // Every process in the group and the groups below it, without duplicates.
   Result<std::vector<int>> processes() const;
-  // Sends signal to every process, below too. SIGKILL: cgroup.kill where the kernel has it, else freeze, signal each, thaw, until
-  // empty or until the number of rounds (100) is used up.
+  // Sends signal to every process, below too. SIGKILL: cgroup.kill where the kernel has it, else freeze, signal each,
+  // thaw, until empty or until the number of rounds (100) is used up.
   Result<void> signal_all(int signal);
   Result<CgroupStats> stats() const;
   // Events counter "oom_kill": v2 memory.events, v1 memory.oom_control. Opens nothing that stays open.
@@ -113,7 +121,21 @@ class Cgroup {
   Result<void> remove();
 
  private:
+  enum class Purpose { kCreate, kUpdate };
+
+  CgroupDirectory const* v1_directory(std::string_view controller) const;
+  CgroupDirectory const* v2_directory() const;
+  // The directory in which processes are counted, frozen and killed: every process is in each, so one is enough.
+  CgroupDirectory const* process_directory() const;
+  void add_directory(CgroupDirectory directory);
+  Result<void> write_limits(oci::Resources const& resources, Purpose purpose);
+  Result<void> write_devices(oci::Resources const& resources, Purpose purpose);
+  Result<void> check_memory_usage(oci::MemoryResources const& memory) const;
+
   std::map<std::string, std::string> paths_;
+  std::vector<CgroupDirectory> directories_;  // one per hierarchy; several controllers may share one
+  std::string v2_mount_;  // the v2 hierarchy's mount point, where known: controllers are enabled below it
+  bool ignore_permission_ = false;
 };
 
 }  // namespace davit::runtime
