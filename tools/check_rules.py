@@ -88,11 +88,14 @@ def check_text(path: str, text: str) -> list[str]:
 
 
 def tracked(root: Path) -> list[str]:
-    out = subprocess.run(["git", "-C", str(root), "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-                         capture_output=True)
-    if out.returncode == 0:
-        return [name for name in out.stdout.decode().split("\0") if name and (root / name).is_file()]
-    return [str(path.relative_to(root)) for path in root.rglob("*") if path.is_file() and "build" not in path.parts]
+    try:
+        out = subprocess.run(["git", "-C", str(root), "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+                             capture_output=True)
+        if out.returncode == 0:
+            return [name for name in out.stdout.decode().split("\0") if name and (root / name).is_file()]
+    except FileNotFoundError:
+        pass  # no git here: an unpacked archive has only what it shipped
+    return [str(path.relative_to(root)) for path in root.rglob("*") if path.is_file() and path.relative_to(root).parts[0] not in ("build", ".git")]
 
 
 def check_readmes(root: Path) -> list[str]:
