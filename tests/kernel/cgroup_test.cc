@@ -102,6 +102,23 @@ class CgroupKernel : public testing::Test {
     EXPECT_TRUE(result_.ok()) << (result_.ok() ? "" : result_.error().to_string()); \
   } while (false)
 
+TEST_F(CgroupKernel, TheQuickProbeFindsWhatTheMountTableShows) {
+  std::optional<CgroupHost> quick = find_usual_mounts(*sys::read_file("/proc/self/cgroup"));
+  if (!quick) GTEST_SKIP() << "hierarchies are not mounted at the usual places here";
+  CgroupHost slow = CgroupHost::probe_mounts("/proc/self/mountinfo").value();
+  EXPECT_EQ(quick->layout, slow.layout);
+  auto const text = [](CgroupHost const& host) {
+    std::map<std::string, std::string> found;
+    for (CgroupHierarchy const& h : host.hierarchies) {
+      for (std::string const& name : h.controllers)
+        found[name] = h.mount_point + " " + h.mount_root + (h.v2 ? " v2" : "");
+    }
+    return found;
+  };
+  EXPECT_EQ(text(*quick), text(slow));
+  EXPECT_FALSE(find_usual_mounts("9:davit-no-such:/\n0::/\n"));
+}
+
 TEST_F(CgroupKernel, MakesAndRemovesADirectoryInEveryHierarchy) {
   Cgroup cgroup = create();
   EXPECT_FALSE(cgroup.paths().empty());

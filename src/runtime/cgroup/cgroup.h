@@ -27,12 +27,14 @@ struct CgroupHierarchy {
   bool v2 = false;
 };
 
-// What the host has, from /proc/self/mountinfo.
+// What the host has.
 struct CgroupHost {
   CgroupLayout layout = CgroupLayout::kNone;
   std::vector<CgroupHierarchy> hierarchies;
-  // mountinfo_path is a parameter so that a test can own it.
-  static Result<CgroupHost> probe(std::string const& mountinfo_path = "/proc/self/mountinfo");
+  // Looks where distributions mount them (/sys/fs/cgroup/...), and reads the mount table where something is not there.
+  static Result<CgroupHost> probe();
+  // From a mount table only.
+  static Result<CgroupHost> probe_mounts(std::string const& mountinfo_path);
 };
 
 struct CgroupStats {

@@ -1,10 +1,14 @@
+#include <linux/magic.h>
+
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "base/text.h"
 #include "runtime/cgroup/cgroup.h"
 #include "runtime/cgroup/path.h"
 #include "sys/file.h"
+#include "sys/filesystem.h"
 
 namespace davit::runtime {
 
@@ -49,7 +53,63 @@ void add(std::vector<CgroupHierarchy>& hierarchies, CgroupHierarchy found) {
   hierarchies.push_back(std::move(found));
 }
 
+CgroupLayout layout_of(bool v1, bool v2) {
+  if (v1 && v2) return CgroupLayout::kHybrid;
+  if (v2) return CgroupLayout::kV2;
+  return v1 ? CgroupLayout::kV1 : CgroupLayout::kNone;
+}
+
+constexpr std::string_view kUsualRoot = "/sys/fs/cgroup";
+
+// Is the whole hierarchy mounted there? The root of every cgroup filesystem is inode 1; a bind mount of one group, or a
+// mount made inside a cgroup namespace, shows another (kernel/cgroup/cgroup.c, kernfs_create_root).
+bool shows_whole(std::string const& path, long magic) {
+  Result<sys::PathFilesystem> const found = sys::filesystem_of(path);
+  return found && found->magic == magic && found->inode == 1;
+}
+
+// The hierarchy of one line of /proc/self/cgroup, "4:cpu,cpuacct:/x", where distributions mount it.
+std::optional<CgroupHierarchy> usual_hierarchy(std::string_view controllers, bool only_v2) {
+  CgroupHierarchy hierarchy;
+  hierarchy.mount_root = "/";
+  hierarchy.mount_point = kUsualRoot;
+  if (controllers.empty()) {
+    hierarchy.v2 = true;
+    hierarchy.controllers = {""};
+    if (!only_v2) hierarchy.mount_point += "/unified";
+    if (!shows_whole(hierarchy.mount_point, CGROUP2_SUPER_MAGIC)) return std::nullopt;
+    return hierarchy;
+  }
+  bool const named = controllers.starts_with("name=");
+  hierarchy.mount_point.append("/").append(named ? controllers.substr(5) : controllers);
+  if (!shows_whole(hierarchy.mount_point, CGROUP_SUPER_MAGIC)) return std::nullopt;
+  for (std::string_view const controller : split(controllers, ',')) hierarchy.controllers.emplace_back(controller);
+  std::sort(hierarchy.controllers.begin(), hierarchy.controllers.end());
+  return hierarchy;
+}
+
 }  // namespace
+
+std::optional<CgroupHost> find_usual_mounts(std::string_view proc_cgroup) {
+  CgroupHost host;
+  bool v1 = false;
+  bool v2 = false;
+  std::vector<std::string_view> controllers;
+  for (std::string_view const line : split(proc_cgroup, '\n')) {
+    std::vector<std::string_view> const parts = split(line, ':');
+    if (parts.size() < 3) continue;
+    controllers.push_back(parts[1]);
+    (parts[1].empty() ? v2 : v1) = true;
+  }
+  for (std::string_view const names : controllers) {
+    std::optional<CgroupHierarchy> hierarchy = usual_hierarchy(names, !v1);
+    if (!hierarchy) return std::nullopt;
+    host.hierarchies.push_back(std::move(*hierarchy));
+  }
+  host.layout = layout_of(v1, v2);
+  if (host.layout == CgroupLayout::kNone) return std::nullopt;
+  return host;
+}
 
 CgroupHost parse_cgroup_mounts(std::string_view mountinfo) {
   CgroupHost host;
@@ -78,15 +138,20 @@ CgroupHost parse_cgroup_mounts(std::string_view mountinfo) {
     (hierarchy.v2 ? v2 : v1) = true;
     add(host.hierarchies, std::move(hierarchy));
   }
-  if (v1 && v2) {
-    host.layout = CgroupLayout::kHybrid;
-  } else if (v1 || v2) {
-    host.layout = v1 ? CgroupLayout::kV1 : CgroupLayout::kV2;
-  }
+  host.layout = layout_of(v1, v2);
   return host;
 }
 
-Result<CgroupHost> CgroupHost::probe(std::string const& mountinfo_path) {
+Result<CgroupHost> CgroupHost::probe() {
+  // The mount table costs 2 us for each mount of the host, of which there may be thousands.
+  Result<std::string> const own = sys::read_file("/proc/self/cgroup");
+  if (own) {
+    if (std::optional<CgroupHost> host = find_usual_mounts(*own)) return *std::move(host);
+  }
+  return probe_mounts("/proc/self/mountinfo");
+}
+
+Result<CgroupHost> CgroupHost::probe_mounts(std::string const& mountinfo_path) {
   std::string const text = TRY_CTX(sys::read_file(mountinfo_path), "find the control groups");
   return parse_cgroup_mounts(text);
 }

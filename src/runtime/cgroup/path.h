@@ -3,6 +3,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -19,6 +20,9 @@ OwnGroups parse_proc_cgroup(std::string_view text);
 
 // The text of /proc/PID/mountinfo.
 CgroupHost parse_cgroup_mounts(std::string_view mountinfo);
+
+// The hierarchies that /proc/PID/cgroup names, if each of them is mounted whole at its usual place; else nullopt.
+std::optional<CgroupHost> find_usual_mounts(std::string_view proc_cgroup);
 
 struct GroupPath {
   bool absolute = false;  // below the hierarchy's mount point; else below the caller's own group
