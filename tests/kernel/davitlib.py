@@ -175,6 +175,16 @@ def remove_cgroup(directory):
             os.rmdir(below)
 
 
+def empty_cgroup(directory):
+    """Kills what still runs in a cgroup of ours."""
+    for below, _, _ in os.walk(directory):
+        for pid in read(below + "/cgroup.procs", "").split():
+            with contextlib.suppress(OSError):
+                os.kill(int(pid), signal.SIGKILL)
+        with contextlib.suppress(AssertionError):
+            wait_for(lambda path=below: not read(path + "/cgroup.procs", ""), "", 1)
+
+
 class ConsoleSocket:
     """The unix socket that a runtime sends a pseudo-terminal's master to (--console-socket)."""
 
@@ -468,11 +478,7 @@ class Bundle:
             wait_for(lambda: not self.leftovers(), "", 2)
         left = self.leftovers()
         for directory in cgroup_directories(self.cgroups_path):
-            for pid in read(directory + "/cgroup.procs", "").split():
-                with contextlib.suppress(OSError):
-                    os.kill(int(pid), signal.SIGKILL)
-            with contextlib.suppress(AssertionError):
-                wait_for(lambda path=directory: not read(path + "/cgroup.procs", ""), "", 1)
+            empty_cgroup(directory)
             remove_cgroup(directory)
         for path in reversed(mounts_below(self.path)):
             umount(path)
@@ -530,6 +536,7 @@ class Sandbox:
         for path in reversed(mounts_below(self.path)):
             umount(path)
         for directory in cgroup_directories(PARENT):
+            empty_cgroup(directory)
             remove_cgroup(directory)
         shutil.rmtree(self.path, ignore_errors=True)
 

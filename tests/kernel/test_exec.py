@@ -250,6 +250,9 @@ def test_cgroup_flag_enters_a_group_below(bundle):
     bundle.args("sleep", "1000").up()
     for directory in cgroup_directories(bundle.cgroups_path):
         os.mkdir(directory + "/below")
+        for name in ("cpuset.cpus", "cpuset.mems"):
+            if os.path.exists(f"{directory}/{name}"):
+                write(f"{directory}/below/{name}", read(f"{directory}/{name}"))
     result = bundle.exec_with(["--cgroup", "below"], "sh", "-c", "cat /proc/self/cgroup")
     if PEER == "crun":
         return
