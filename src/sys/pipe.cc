@@ -26,6 +26,12 @@ Result<void> set_pipe_size(int fd, std::size_t size) {
   return {};
 }
 
+Result<UniqueFd> duplicate(int fd) {
+  UniqueFd copy(::fcntl(fd, F_DUPFD_CLOEXEC, 3));
+  if (!copy) return Error::from_errno(errno, "fcntl F_DUPFD_CLOEXEC");
+  return copy;
+}
+
 Result<Transfer> read_now(int fd, std::span<char> out) {
   ssize_t count;
   do count = ::read(fd, out.data(), out.size());

@@ -20,6 +20,8 @@ Result<void> set_nonblocking(int fd);
 // F_SETPIPE_SZ. kPermissionDenied past /proc/sys/fs/pipe-max-size or the user's total without CAP_SYS_RESOURCE.
 Result<void> set_pipe_size(int fd, std::size_t size);
 
+Result<UniqueFd> duplicate(int fd);
+
 // What a non-blocking read or write did.
 struct Transfer {
   enum class State { kDone, kWouldBlock, kEnd } state = State::kDone;

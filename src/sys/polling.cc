@@ -1,6 +1,7 @@
 #include "sys/polling.h"
 
 #include <sys/eventfd.h>
+#include <sys/inotify.h>
 #include <sys/signalfd.h>
 #include <time.h>
 #include <unistd.h>
@@ -52,6 +53,16 @@ Result<int> read_signal(int signal_fd) {
 Result<UniqueFd> event_fd() {
   UniqueFd fd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!fd) return Error::from_errno(errno, "eventfd");
+  return fd;
+}
+
+Result<UniqueFd> watch_file(std::string const& path) {
+  UniqueFd fd(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
+  if (!fd) return Error::from_errno(errno, "inotify_init1");
+  if (::inotify_add_watch(fd.get(), path.c_str(), IN_MODIFY) < 0) {
+    int const error_number = errno;
+    return Error::from_errno(error_number, "inotify_add_watch '" + path + "'");
+  }
   return fd;
 }
 

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <span>
+#include <string>
 
 #include "base/result.h"
 #include "base/unique_fd.h"
@@ -26,6 +27,8 @@ Result<int> read_signal(int signal_fd);
 
 // Non-blocking.
 Result<UniqueFd> event_fd();
+// A non-blocking inotify(7) descriptor that is readable after path was modified.
+Result<UniqueFd> watch_file(std::string const& path);
 
 std::int64_t realtime_nanos();
 std::int64_t monotonic_nanos();

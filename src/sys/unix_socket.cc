@@ -151,15 +151,29 @@ Result<Received> recv_fds(int socket, std::span<char> out) {
   return received;
 }
 
-Result<std::size_t> send_now(int socket, std::string_view data) {
+Result<std::size_t> send_now(int socket, std::string_view data) { return send_now(socket, data, {}); }
+
+Result<std::size_t> send_now(int socket, std::string_view first, std::string_view second) {
+  iovec pieces[] = {{const_cast<char*>(first.data()), first.size()}, {const_cast<char*>(second.data()), second.size()}};
+  msghdr message{};
+  message.msg_iov = pieces;
+  message.msg_iovlen = second.empty() ? 1 : 2;
   ssize_t sent;
-  do sent = ::send(socket, data.data(), data.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+  do sent = ::sendmsg(socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
   while (sent < 0 && errno == EINTR);
   if (sent >= 0) return static_cast<std::size_t>(sent);
   if (errno == EAGAIN) return std::size_t{0};
-  return failed("send", "");
+  return failed("sendmsg", "");
+}
+
+Result<void> check_stream_socket(int fd) {
+  int type = 0;
+  socklen_t size = sizeof type;
+  if (::getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_STREAM) return {};
+  return Error(Errc::kInvalidArgument, "descriptor " + std::to_string(fd) + " is not a stream socket");
 }
 
 void shutdown_write(int socket) { ::shutdown(socket, SHUT_WR); }
+void shutdown_both(int socket) { ::shutdown(socket, SHUT_RDWR); }
 
 }  // namespace davit::sys

@@ -54,7 +54,13 @@ Result<Received> recv_fds(int socket, std::span<char> out);
 
 // Bytes taken; 0 when the socket's buffer is full now. Never raises SIGPIPE, never blocks.
 Result<std::size_t> send_now(int socket, std::string_view data);
+// The same for two pieces in a row, a header and what follows it.
+Result<std::size_t> send_now(int socket, std::string_view first, std::string_view second);
+// kInvalidArgument when fd is not a connected stream socket (unix, TCP).
+Result<void> check_stream_socket(int fd);
 // shutdown(2) SHUT_WR; a peer that has gone is fine.
 void shutdown_write(int socket);
+// SHUT_RDWR: the next wait on the socket reports the end.
+void shutdown_both(int socket);
 
 }  // namespace davit::sys

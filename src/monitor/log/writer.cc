@@ -78,6 +78,7 @@ void LogWriter::after_put() {
     if (Result<void> const rotated = file_->rotate(); !rotated) lost_errno_ = rotated.error().error_number();
     // A new file may need its first bytes.
     (void)encoder_->prepare(*file_);
+    if (on_rotated_) on_rotated_();
   } else if (batch_.size() >= kBatchSize) {
     flush();
   }

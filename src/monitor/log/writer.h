@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string_view>
@@ -31,6 +32,8 @@ class LogWriter {
   // The log file was renamed by somebody else.
   Result<void> reopen();
 
+  // Called after every rotation.
+  void on_rotated(std::function<void()> call) { on_rotated_ = std::move(call); }
   // Null without a file. For compression of rotated files.
   RotatingFile* file() { return file_ ? &*file_ : nullptr; }
   std::uint64_t lost_bytes() const { return lost_total_; }
@@ -54,6 +57,7 @@ class LogWriter {
   std::optional<RotatingFile> file_;
   Buffer batch_;
   std::array<Line, 2> lines_;
+  std::function<void()> on_rotated_;
   std::int64_t last_time_ = 0;
   std::uint64_t lost_since_note_ = 0, lost_total_ = 0;
   int lost_errno_ = 0;
