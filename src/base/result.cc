@@ -39,17 +39,28 @@ Error Error::with_context(std::string_view context) && {
 
 std::string_view errc_name(Errc code) {
   switch (code) {
-    case Errc::kInvalidArgument: return "invalid argument";
-    case Errc::kNotFound: return "not found";
-    case Errc::kAlreadyExists: return "already exists";
-    case Errc::kConflict: return "conflict";
-    case Errc::kPermissionDenied: return "permission denied";
-    case Errc::kUnimplemented: return "unimplemented";
-    case Errc::kUnavailable: return "unavailable";
-    case Errc::kDeadlineExceeded: return "deadline exceeded";
-    case Errc::kResourceExhausted: return "resource exhausted";
-    case Errc::kCancelled: return "cancelled";
-    case Errc::kInternal: return "internal";
+    case Errc::kInvalidArgument:
+      return "invalid argument";
+    case Errc::kNotFound:
+      return "not found";
+    case Errc::kAlreadyExists:
+      return "already exists";
+    case Errc::kConflict:
+      return "conflict";
+    case Errc::kPermissionDenied:
+      return "permission denied";
+    case Errc::kUnimplemented:
+      return "unimplemented";
+    case Errc::kUnavailable:
+      return "unavailable";
+    case Errc::kDeadlineExceeded:
+      return "deadline exceeded";
+    case Errc::kResourceExhausted:
+      return "resource exhausted";
+    case Errc::kCancelled:
+      return "cancelled";
+    case Errc::kInternal:
+      return "internal";
   }
   return "internal";
 }
@@ -59,33 +70,43 @@ Errc errc_from_errno(int error_number) {
     case ENOENT:
     case ESRCH:
     case ENXIO:
-    case ENODEV: return Errc::kNotFound;
-    case EEXIST: return Errc::kAlreadyExists;
+    case ENODEV:
+      return Errc::kNotFound;
+    case EEXIST:
+      return Errc::kAlreadyExists;
     case EACCES:
     case EPERM:
-    case EROFS: return Errc::kPermissionDenied;
+    case EROFS:
+      return Errc::kPermissionDenied;
     case EINVAL:
     case ENAMETOOLONG:
     case ELOOP:
     case ENOTDIR:
     case EISDIR:
-    case E2BIG: return Errc::kInvalidArgument;
+    case E2BIG:
+      return Errc::kInvalidArgument;
     case EBUSY:
-    case ENOTEMPTY: return Errc::kConflict;
+    case ENOTEMPTY:
+      return Errc::kConflict;
     case ENOSYS:
     case EOPNOTSUPP:
-    case ENOTTY: return Errc::kUnimplemented;
+    case ENOTTY:
+      return Errc::kUnimplemented;
     case EAGAIN:
     case ECONNREFUSED:
     case ECONNRESET:
-    case EPIPE: return Errc::kUnavailable;
-    case ETIMEDOUT: return Errc::kDeadlineExceeded;
+    case EPIPE:
+      return Errc::kUnavailable;
+    case ETIMEDOUT:
+      return Errc::kDeadlineExceeded;
     case ENOSPC:
     case EDQUOT:
     case ENOMEM:
     case EMFILE:
-    case ENFILE: return Errc::kResourceExhausted;
-    default: return Errc::kInternal;
+    case ENFILE:
+      return Errc::kResourceExhausted;
+    default:
+      return Errc::kInternal;
   }
 }
 

@@ -137,21 +137,21 @@ class [[nodiscard]] Result<void> {
 };
 
 // The value of a Result, or return its error. Only as the whole initialiser or the whole statement (STYLE R2).
-#define TRY(expression)                                                    \
-  ({                                                                       \
-    auto try_result_ = (expression);                                       \
-    if (!try_result_.ok()) [[unlikely]]                                    \
-      return std::move(try_result_).take_error();                          \
-    std::move(try_result_).value();                                        \
+#define TRY(expression)                           \
+  ({                                              \
+    auto try_result_ = (expression);              \
+    if (!try_result_.ok()) [[unlikely]]           \
+      return std::move(try_result_).take_error(); \
+    std::move(try_result_).value();               \
   })
 
 // The same, with a context (a string, evaluated only on failure) in front of the error.
-#define TRY_CTX(expression, context)                                       \
-  ({                                                                       \
-    auto try_result_ = (expression);                                       \
-    if (!try_result_.ok()) [[unlikely]]                                    \
-      return std::move(try_result_).take_error().with_context(context);    \
-    std::move(try_result_).value();                                        \
+#define TRY_CTX(expression, context)                                    \
+  ({                                                                    \
+    auto try_result_ = (expression);                                    \
+    if (!try_result_.ok()) [[unlikely]]                                 \
+      return std::move(try_result_).take_error().with_context(context); \
+    std::move(try_result_).value();                                     \
   })
 
 }  // namespace davit

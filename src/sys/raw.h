@@ -1,5 +1,5 @@
-// System calls as they are: the result, or minus the errno. No allocation, no errno variable, so they may be used between
-// clone and exec (STYLE R15). Elsewhere prefer the Result wrappers beside this file. Any thread.
+// System calls as they are: the result, or minus the errno. No allocation, no errno variable, so they may be used
+// between clone and exec (STYLE R15). Elsewhere prefer the Result wrappers beside this file. Any thread.
 #pragma once
 
 #include <fcntl.h>
@@ -35,7 +35,9 @@ inline long openat2(int dir, char const* path, std::uint64_t flags, std::uint64_
   return call(SYS_openat2, dir, path, &how, sizeof how);
 }
 inline long close(int fd) { return call(SYS_close, fd); }
-inline long close_range(unsigned first, unsigned last, unsigned flags) { return call(SYS_close_range, first, last, flags); }
+inline long close_range(unsigned first, unsigned last, unsigned flags) {
+  return call(SYS_close_range, first, last, flags);
+}
 inline long read(int fd, void* data, std::size_t size) {
   long result;
   do result = call(SYS_read, fd, data, size);

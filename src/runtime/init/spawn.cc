@@ -1,0 +1,159 @@
+#include "runtime/init/spawn.h"
+
+#include <fmt/format.h>
+
+#include <csignal>
+
+#include "sys/file.h"
+#include "sys/process.h"
+#include "sys/raw.h"
+#include "sys/unix_socket.h"
+
+namespace davit::runtime {
+
+namespace abi = sys::abi;
+namespace raw = sys::raw;
+
+namespace {
+
+abi::CloneArgs clone_arguments(std::uint64_t namespaces, Parent parent, UniqueFd const& cgroup) {
+  abi::CloneArgs args{};
+  args.flags = namespaces;
+  if (parent == Parent::kCallerParent) {
+    args.flags |= CLONE_PARENT;  // the exit signal is then the caller's own: clone3(2)
+  } else {
+    args.exit_signal = SIGCHLD;
+  }
+  if (cgroup.valid()) {
+    args.flags |= abi::kCloneIntoCgroup;
+    args.cgroup = static_cast<std::uint64_t>(cgroup.get());
+  }
+  return args;
+}
+
+// A time namespace takes its offsets while it has no process, so it is made for the children of this process, filled,
+// and left again once the child is there. time_namespaces(7).
+class TimeNamespace {
+ public:
+  static Result<TimeNamespace> enter(InitPlan& plan, std::map<std::string, oci::TimeOffset> const& offsets) {
+    TimeNamespace out;
+    if ((plan.new_namespaces & abi::kNewTime) == 0) return out;
+    plan.new_namespaces &= ~abi::kNewTime;
+    out.own_ = TRY(sys::open("/proc/self/ns/time", O_RDONLY));
+    long const unshared = raw::unshare(abi::kNewTime);
+    if (unshared < 0) return Error::from_errno(static_cast<int>(-unshared), "new time namespace");
+    for (auto const& [clock, offset] : offsets) {
+      std::string const line = fmt::format("{} {} {}\n", clock, offset.secs, offset.nanosecs);
+      TRY_CTX(sys::write_knob(AT_FDCWD, "/proc/self/timens_offsets", line), "linux.timeOffsets." + clock);
+    }
+    return out;
+  }
+  TimeNamespace(TimeNamespace&&) = default;
+  ~TimeNamespace() {
+    if (own_.valid()) (void)raw::setns(own_.get(), static_cast<int>(abi::kNewTime));
+  }
+
+ private:
+  TimeNamespace() = default;
+  UniqueFd own_;
+};
+
+struct HelperReport {
+  std::int32_t error = 0;
+  std::int32_t index = -1;  // of plan.joins; -1: clone
+  std::int32_t pid = 0;
+};
+
+// Joining other namespaces before the container's user namespace exists, or a pid namespace (which only children
+// enter), takes a process between; the container's first process is its sibling (CLONE_PARENT), not its child.
+[[noreturn]] void helper_main(InitPlan const& plan, int out) {
+  HelperReport report;
+  for (bool const user : {false, true}) {
+    std::int32_t index = 0;
+    for (JoinNamespace const& join : plan.joins) {
+      if ((join.flag == abi::kNewUser) == user && report.error == 0) {
+        long const joined = raw::setns(join.fd.get(), static_cast<int>(join.flag));
+        if (joined < 0) report = {static_cast<std::int32_t>(-joined), index, 0};
+      }
+      ++index;
+    }
+  }
+  if (report.error == 0) {
+    abi::CloneArgs const args = clone_arguments(plan.new_namespaces, Parent::kCallerParent, plan.cgroup_v2);
+    long const pid = raw::clone3(args);
+    if (pid == 0) {
+      raw::close(out);
+      init_main(plan);
+    }
+    if (pid < 0) {
+      report.error = static_cast<std::int32_t>(-pid);
+    } else {
+      report.pid = static_cast<std::int32_t>(pid);
+    }
+  }
+  (void)raw::write(out, &report, sizeof report);
+  raw::exit_now(0);
+}
+
+Result<pid_t> spawn_by_helper(InitPlan const& plan, Parent parent) {
+  sys::SocketPair pair = TRY(sys::socket_pair(SOCK_SEQPACKET));
+  sys::Cloned helper = TRY(sys::clone3(clone_arguments(0, parent, {})));
+  if (helper.pid == 0) {
+    pair.first.reset();
+    helper_main(plan, pair.second.get());
+  }
+  pair.second.reset();
+  HelperReport report;
+  long const size = raw::read(pair.first.get(), &report, sizeof report);
+  if (parent == Parent::kCaller) (void)sys::wait_for(helper.pid);
+  if (size != sizeof report) return Error(Errc::kInternal, "the process that joins namespaces died");
+  if (report.error == 0) return static_cast<pid_t>(report.pid);
+  if (report.index < 0) return Error::from_errno(report.error, "clone the container's first process");
+  JoinNamespace const& join = plan.joins[static_cast<std::size_t>(report.index)];
+  return Error::from_errno(report.error,
+                           fmt::format("linux.namespaces: join the {} namespace {}", join.type, join.path));
+}
+
+}  // namespace
+
+Result<Spawned> spawn_init(InitPlan& plan, Parent parent, std::map<std::string, oci::TimeOffset> const& time_offsets) {
+  sys::SocketPair pair = TRY(sys::socket_pair(SOCK_SEQPACKET));
+  plan.sync = pair.second.get();
+  TimeNamespace const time = TRY(TimeNamespace::enter(plan, time_offsets));
+  if (plan.join_in_helper) {
+    pid_t const pid = TRY(spawn_by_helper(plan, parent));
+    UniqueFd pidfd = TRY(sys::pidfd_open(pid));
+    return Spawned{pid, std::move(pidfd), std::move(pair.first)};
+  }
+  sys::Cloned child = TRY_CTX(sys::clone3(clone_arguments(plan.new_namespaces, parent, plan.cgroup_v2)),
+                              "create the container's namespaces");
+  if (child.pid == 0) {
+    pair.first.reset();
+    init_main(plan);
+  }
+  return Spawned{child.pid, std::move(child.pidfd), std::move(pair.first)};
+}
+
+Result<Spawned> spawn_exec(ExecPlan& plan, Parent parent, PidNamespace pid_namespace) {
+  sys::SocketPair pair = TRY(sys::socket_pair(SOCK_SEQPACKET));
+  plan.sync = pair.second.get();
+  if (pid_namespace == PidNamespace::kContainers) {
+    TRY_CTX(sys::setns(plan.pidfd, abi::kNewPid), "join the container's pid namespace");
+  }
+  sys::Cloned child = TRY_CTX(sys::clone3(clone_arguments(0, parent, plan.cgroup_v2)), "clone the exec process");
+  if (child.pid == 0) {
+    pair.first.reset();
+    exec_main(plan);
+  }
+  return Spawned{child.pid, std::move(child.pidfd), std::move(pair.first)};
+}
+
+Result<std::optional<Report>> next_report(int sync) {
+  Report report;
+  long const size = raw::read(sync, &report, sizeof report);
+  if (size == 0 || size == -ECONNRESET) return std::optional<Report>();
+  if (size != sizeof report) return Error(Errc::kInternal, "malformed report of the container's first process");
+  return std::optional<Report>(report);
+}
+
+}  // namespace davit::runtime
