@@ -151,6 +151,7 @@ TEST(RuntimeSpec, ReadsEveryOtherField) {
   EXPECT_EQ(section.personality_flags, Strings{"f"});
   EXPECT_EQ(section.time_offsets.at("monotonic").secs, -1);
   EXPECT_EQ(section.seccomp->listener_metadata, "lm");
+  EXPECT_TRUE(section.seccomp->flags_given);
   EXPECT_EQ(section.seccomp->syscalls.at(0).errno_ret, 6u);
   EXPECT_EQ(section.seccomp->syscalls.at(0).args.at(0).value, 18446744073709551615u);
   EXPECT_EQ(section.seccomp->syscalls.at(0).args.at(0).value_two, 8u);
