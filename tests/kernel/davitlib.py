@@ -525,7 +525,7 @@ class Sandbox:
                     os.link(f"{directory}/{name}", f"{there}/{name}", follow_symlinks=False)
 
     def leftovers(self):
-        found = [f"state {name}" for name in os.listdir(self.root) if not name.startswith(".")]
+        found = [f"state {name}" for name in os.listdir(self.root) if name[0] not in ".~"]  # not ids: caches of the runtime
         found += [f"mount {path}" for path in mounts_below(self.path)]
         found += [f"process {pid}" for pid in processes_naming(self.path)]
         for top in cgroup_directories(PARENT):

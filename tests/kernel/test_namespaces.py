@@ -310,8 +310,8 @@ def test_sysctls(bundle):
 
 
 SYSCTLS_REFUSED = [
-    ("host_network", "network", "net.ipv4.ip_forward", "net"),
-    ("host_ipc", "ipc", "kernel.shmmax", "ipc"),
+    ("host_network", "network", "net.ipv4.ip_forward", "namespace"),
+    ("host_ipc", "ipc", "kernel.shmmax", "namespace"),
     ("not_namespaced", None, "kernel.panic", "kernel.panic"),
     ("vm", None, "vm.swappiness", "vm.swappiness"),
     ("hostname_of_the_host", "uts", "kernel.domainname", "kernel.domainname"),

@@ -123,7 +123,7 @@ HOMES = [
 
 @pytest.mark.parametrize("name, uid, env, expected", HOMES, ids=[row[0] for row in HOMES])
 def test_home(request, bundle, name, uid, env, expected):
-    if PEER in ("runc", "crun") and name == "given_empty":
+    if PEER == "crun" and name == "given_empty":
         request.applymarker(pytest.mark.xfail(reason="keeps the empty one", strict=False))
     bundle.process["user"]["uid"] = uid
     bundle.process["env"] += env
