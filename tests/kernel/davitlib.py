@@ -62,6 +62,17 @@ def find_runtime():
 RUNTIME = find_runtime()
 
 
+def is_sanitized():
+    """True for a build with AddressSanitizer: it needs more memory and address space than some tests leave it."""
+    if RUNTIME is None:
+        return False
+    with open(RUNTIME, "rb") as file:
+        return b"__asan_init" in file.read()
+
+
+SANITIZED = is_sanitized()
+
+
 def differs(**reasons):
     """differs(runc="why", crun="why"): the peer is known to do this otherwise; Davit is meant to pass."""
     reason = reasons.get(PEER, "")

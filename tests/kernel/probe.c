@@ -8,8 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -88,6 +90,16 @@ static int eat(long kib) {
   return 0;
 }
 
+// sd_notify(3): one datagram to $NOTIFY_SOCKET.
+static int notify(char const* text) {
+  struct sockaddr_un address = {.sun_family = AF_UNIX};
+  char const* path = getenv("NOTIFY_SOCKET");
+  if (!path) return 3;
+  strncpy(address.sun_path, path, sizeof address.sun_path - 1);
+  int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  return sendto(fd, text, strlen(text), 0, (struct sockaddr*)&address, sizeof address) > 0 ? 0 : 4;
+}
+
 int main(int count, char** words) {
   char const* what = count > 1 ? words[1] : "";
   if (!strcmp(what, "clocks")) return clocks();
@@ -96,6 +108,7 @@ int main(int count, char** words) {
   if (!strcmp(what, "descriptors")) return descriptors();
   if (!strcmp(what, "escape") && count > 2) return escape(words[2]);
   if (!strcmp(what, "eat") && count > 2) return eat(atol(words[2]));
+  if (!strcmp(what, "notify") && count > 2) return notify(words[2]);
   if (!strcmp(what, "ioprio")) {
     long value = syscall(SYS_ioprio_get, 1, 0);
     printf("%ld %ld\n", value >> 13, value & 7);
@@ -105,6 +118,6 @@ int main(int count, char** words) {
     printf("%d\n", prctl(PR_GET_DUMPABLE));
     return 0;
   }
-  fprintf(stderr, "probe: clocks|scheduler|call|descriptors|escape|eat|ioprio|dumpable\n");
+  fprintf(stderr, "probe: clocks|scheduler|call|descriptors|escape|eat|notify|ioprio|dumpable\n");
   return 2;
 }

@@ -51,7 +51,9 @@ def place(sandbox):
     os.makedirs(DATA)
     os.makedirs(f"{CHROOT}{RUN}")
     shutil.copy(RUNTIME, CHROOT + runtime)
-    yield runtime
+    runs = subprocess.run(["chroot", CHROOT, runtime, "--version"], capture_output=True, text=True, check=False)
+    if runs.returncode == 0:
+        yield runtime
     os.unlink(CHROOT + runtime)
     for line in reversed(read("/proc/self/mountinfo").splitlines()):
         if NAME in line.split()[4]:
@@ -66,6 +68,8 @@ def place(sandbox):
     shutil.rmtree(DATA, ignore_errors=True)
     shutil.rmtree(f"{CHROOT}{RUN}", ignore_errors=True)
     assert cgroup_directories(NAME) == []
+    if runs.returncode != 0:
+        pytest.skip(f"the runtime does not run in the peers' chroot (a dynamic build): {runs.stderr.strip()}")
 
 
 @pytest.fixture(scope="module")

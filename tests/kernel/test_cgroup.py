@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from davitlib import CAPABILITIES, CGROUP, PARENT, PEER, V1, alive, bounding_set, cgroup_directories, differs, read, wait_for, write
+from davitlib import CAPABILITIES, CGROUP, PARENT, PEER, SANITIZED, V1, alive, bounding_set, cgroup_directories, differs, read, wait_for, write
 
 pytestmark = pytest.mark.skipif(not V1, reason="needs the cgroup v1 hierarchies")
 MIB = 1 << 20
@@ -90,6 +90,7 @@ def test_missing_cgroups_path_gets_a_default(bundle):
     assert not os.path.exists(f"{CGROUP}/pids{path}")
 
 
+@pytest.mark.skipif(SANITIZED, reason="a build with AddressSanitizer needs more memory")
 @differs(runc="its own init needs more")
 def test_memory_limit_of_512_kib_starts(bundle):
     """What the issue promises; a container whose limit is so low runs /bin/true."""

@@ -4,7 +4,9 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
+import threading
 
 import pytest
 
@@ -477,6 +479,78 @@ def test_preserve_fds_refuses_a_descriptor_that_is_not_open(bundle):
         return
     assert result.returncode != 0
     assert "fd" in result.stderr.lower() or "descriptor" in result.stderr.lower()
+
+
+@pytest.fixture
+def notified(bundle):
+    """A service manager: the list of datagrams that reached its socket. It closes descriptors at once, as BARRIER=1 asks."""
+    messages = []
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as host:
+        host.bind(f"{bundle.path}/notify.host")
+
+        def serve():
+            while True:
+                text, descriptors, _, _ = socket.recv_fds(host, 4096, 4)
+                for descriptor in descriptors:
+                    os.close(descriptor)
+                if text == b"END":
+                    return
+                messages.append(text.decode())
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield messages
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
+            client.sendto(b"END", f"{bundle.path}/notify.host")
+        thread.join(5)
+
+
+@differs(crun="gives the container the caller's own socket, and passes everything on")
+@pytest.mark.seconds(10)
+def test_notify_socket_passes_readiness_on(bundle, notified, probe):
+    """sd_notify(3): the container gets a socket of its own, and only READY=1 (with MAINPID) reaches the caller's."""
+    bundle.sh("/bin/probe notify 'STATUS=secret'; /bin/probe notify READY=1; echo $? $NOTIFY_SOCKET")
+    result = bundle.run(env=dict(os.environ, NOTIFY_SOCKET=f"{bundle.path}/notify.host"), timeout=8)
+    assert result.stdout.split()[0] == "0", result.stderr
+    assert bundle.path not in result.stdout
+    wait_for(lambda: "READY=1" in "\n".join(notified).split("\n"), "READY=1")
+    assert "secret" not in "\n".join(notified)
+
+
+@pytest.mark.parametrize("command", ["checkpoint", "restore"])
+def test_checkpoint_without_criu_says_why_not(bundle, command):
+    import shutil
+
+    if shutil.which("criu"):
+        pytest.skip("CRIU is installed")
+    bundle.args("sleep", "100").up()
+    result = bundle.call(command, "--image-path", f"{bundle.path}/image", bundle.id)
+    assert result.returncode != 0
+    assert "criu" in result.stderr.lower() or PEER
+    assert bundle.status() == "running"
+
+
+@pytest.mark.parametrize("flag", ["--rootless=false", "--rootless=auto", "--debug"])
+def test_global_flags_of_runc_are_accepted(bundle, flag):
+    if PEER == "crun" and flag.startswith("--rootless"):
+        pytest.skip("crun has no such flag")
+    assert bundle.args("echo", "ok").run(before=(flag,)).stdout.strip().endswith("ok")
+
+
+@pytest.mark.parametrize("flags", [["--no-subreaper"], ["--no-new-keyring"], ["--no-pivot"], ["--preserve-fds", "0"], ["--keep"]], ids=lambda flags: flags[0])
+def test_flags_of_run_are_accepted(bundle, flags):
+    assert bundle.args("echo", "ok").must(*flags) == "ok"
+
+
+def test_kill_9_of_the_foreground_runtime_leaves_a_container_that_can_be_deleted(bundle):
+    bundle.sh("echo ready; sleep 1000").save()
+    with open(f"{bundle.path}/out", "wb") as out:
+        process = subprocess.Popen(bundle.command("run", "--bundle", bundle.path, bundle.id), stdout=out, stdin=subprocess.DEVNULL)
+    bundle.output("ready")
+    process.kill()
+    process.wait()
+    bundle.stop()
+    bundle.assert_gone()
 
 
 def test_parent_cgroup_name_is_private_to_this_process(bundle):
