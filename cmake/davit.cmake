@@ -63,9 +63,9 @@ function(davit_test name)
 endfunction()
 
 # davit_python_tests(LABEL FOLDER [TIMEOUT seconds] [LOCKS ...]): every test_*.py of the folder (pytest) becomes the test
-# LABEL.NAME. They find the programs by the environment: DAVIT_BIN (folder), DAVIT_RUNTIME (davit-runtime).
+# LABEL.NAME. EXCLUDE: names that this build tree leaves out. They find the programs by the environment: DAVIT_BIN (folder), DAVIT_RUNTIME (davit-runtime).
 function(davit_python_tests label folder)
-  cmake_parse_arguments(P "" "TIMEOUT" "LOCKS;ENVIRONMENT" ${ARGN})
+  cmake_parse_arguments(P "" "TIMEOUT" "LOCKS;ENVIRONMENT;EXCLUDE" ${ARGN})
   if(NOT P_TIMEOUT)
     set(P_TIMEOUT 600)
   endif()
@@ -73,6 +73,9 @@ function(davit_python_tests label folder)
   foreach(file ${files})
     get_filename_component(name ${file} NAME_WE)
     string(REGEX REPLACE "^test_" "" name ${name})
+    if(name IN_LIST P_EXCLUDE)
+      continue()
+    endif()
     davit_test(${label}.${name} COMMAND ${DAVIT_PYTHON} ${PROJECT_SOURCE_DIR}/tools/run_python_test.py ${file}
       TIMEOUT ${P_TIMEOUT} LABELS ${label} LOCKS ${P_LOCKS} ENVIRONMENT ${P_ENVIRONMENT})
   endforeach()

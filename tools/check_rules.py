@@ -62,7 +62,7 @@ RULES = [
     Rule("machine-path", re.compile(r"(?<![\w/.])/(?:work/(?:main|shared)|home/(?!user\b)\w+)"), "names a folder of one machine",
          lambda path: not path.endswith((".md", ".tsv")) or path.startswith("docs/")),
     Rule("add-test", re.compile(r"^\s*add_test\("), "register tests with davit_test (cmake/davit.cmake)",
-         lambda path: path.endswith("CMakeLists.txt")),
+         lambda path: path.endswith(("CMakeLists.txt", ".cmake")) and path != "cmake/davit.cmake"),
 ]
 # Text that is about the rules themselves, or data where such words are part of an input.
 EXEMPT = re.compile(r"^(tools/check_rules\.py|fuzz/corpus/|.*/testdata/)")

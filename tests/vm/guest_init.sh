@@ -37,13 +37,17 @@ echo $$ >/sys/fs/cgroup/init.scope/cgroup.procs
 exec >/dev/ttyS1 2>&1 </dev/null
 stty -F /dev/ttyS1 -opost 2>/dev/null
 echo "kernel $(uname -r), controllers: $(cat /sys/fs/cgroup/cgroup.controllers)"
-export DAVIT_BIN=/davit/bin DAVIT_RUNTIME=/davit/bin/davit-runtime PYTHONDONTWRITEBYTECODE=1 PY_COLORS=0 HOME=/root
+export DAVIT_BIN=/davit/bin DAVIT_RUNTIME=/davit/bin/davit-runtime PYTHONDONTWRITEBYTECODE=1 PY_COLORS=0 GTEST_COLOR=no HOME=/root
 status=0
 cd /davit
 while read -r file arguments; do
   echo "== $file $arguments"
+  case $file in
+    *.py) program="/usr/bin/python3 tools/run_python_test.py $file" ;;
+    *) program=./$file ;;
+  esac
   # shellcheck disable=SC2086
-  timeout 240 /usr/bin/python3 tools/run_python_test.py "$file" $arguments
+  timeout 240 $program $arguments
   code=$?
   echo "== $file: exit $code"
   [ $code = 0 ] || [ $code = 77 ] || status=1

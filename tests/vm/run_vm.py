@@ -20,6 +20,7 @@ from image import PYTHON, Image
 HERE = os.path.dirname(os.path.abspath(__file__))
 PROJECT = os.path.dirname(os.path.dirname(HERE))
 MODULES = ("overlay", "null_blk", "veth")
+PROGRAMS = ("cgroup_kernel_test",)  # GoogleTest programs that look at the machine's cgroups
 TIME_LIMIT = 300  # seconds, boot included; the emulated boot takes about 10
 
 
@@ -50,8 +51,22 @@ def download_kernel(cache):
 
 
 def module_files(kernel):
+    """The modules and those that they need, each after what it needs."""
+    found = {}
+
+    def visit(name):
+        # A file's name may have - where the module's has _.
+        pattern = re.sub("[-_]", "[-_]", name)
+        for file in glob.glob(f"{kernel}/**/{pattern}.ko", recursive=True):
+            with open(file, "rb") as module:
+                needs = re.search(rb"\0depends=([^\0]*)\0", module.read())
+            for needed in (needs.group(1).decode().split(",") if needs and needs.group(1) else []):
+                visit(needed)
+            found.setdefault(name, file)
+
     for name in MODULES:
-        yield from glob.glob(f"{kernel}/**/{name}.ko", recursive=True)
+        visit(name)
+    return list(found.values())
 
 
 def make_image(runtime, kernel, tests, path):
@@ -61,9 +76,11 @@ def make_image(runtime, kernel, tests, path):
         skip("needs busybox-static")
     image.add_file(busybox, "/bin/busybox")
     image.add_python()
-    for module in module_files(kernel):
-        image.add_file(module, f"/modules/{os.path.basename(module)}")
-    for name in ("davit-runtime", "davit-init"):
+    # Enough for "is busybox static?", which the kernel tier asks of its machine.
+    image.add_content("/usr/bin/ldd", b"#!/bin/sh\nexit 1\n")
+    for number, module in enumerate(module_files(kernel)):
+        image.add_file(module, f"/modules/{number:02}-{os.path.basename(module)}")
+    for name in ("davit-runtime", "davit-init", *PROGRAMS):
         program = os.path.join(os.path.dirname(runtime), name)
         if os.path.exists(program):
             image.add_file(program, f"/davit/bin/{name}")
@@ -112,7 +129,8 @@ def main():
     os.makedirs(cache, exist_ok=True)
     kernel = download_kernel(cache)
     tests = [" ".join([os.path.relpath(sys.argv[3], PROJECT), *sys.argv[4:]])] if sys.argv[3:] else sorted(
-        os.path.relpath(file, PROJECT) for file in glob.glob(f"{HERE}/guest/test_*.py"))
+        os.path.relpath(file, PROJECT) for file in glob.glob(f"{HERE}/guest/test_*.py")) + [
+        f"bin/{name}" for name in PROGRAMS if os.path.exists(os.path.join(os.path.dirname(runtime), name))]
     with tempfile.TemporaryDirectory(prefix="davit-vm-", dir="/var/tmp") as work:
         make_image(runtime, kernel, tests, f"{work}/image")
         console = boot(kernel, f"{work}/image", f"{work}/results")
