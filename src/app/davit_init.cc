@@ -164,7 +164,7 @@ int main(int argc, char** argv) {
   signal(SIGTTIN, SIG_IGN);
   signal(SIGTTOU, SIG_IGN);
 
-  pid_t const program = fork();
+  pid_t const program = fork();  // rule: syscall because this program links none of our libraries
   if (program < 0) die("fork", strerror(errno));
   if (program == 0) run_program(options.program, original_mask);
   for (;;) {
