@@ -134,6 +134,18 @@ int run_here(MonitorCommand command) {
   return 1;
 }
 
+// Up to a newline and not to the end of file: a created process that waits for its start holds the pipe too.
+Result<std::string> read_line(int fd) {
+  std::string line;
+  while (!line.ends_with('\n')) {
+    char bytes[4096];
+    std::size_t const count = TRY(sys::read(fd, bytes));
+    if (count == 0) return ready_line(Error(Errc::kInternal, "the monitor ended without a word"));
+    line.append(bytes, count);
+  }
+  return line;
+}
+
 // The parent waits for the child's word, passes it on and goes.
 Result<int> run_detached(MonitorCommand command) {
   sys::Pipe pipe = TRY(sys::pipe());
@@ -147,9 +159,8 @@ Result<int> run_detached(MonitorCommand command) {
     sys::exit_now(run_here(std::move(command)));
   }
   pipe.write_end.reset();
-  std::string line = TRY(sys::read_all(pipe.read_end.get(), 1 << 20));
+  std::string const line = TRY(read_line(pipe.read_end.get()));
   bool const good = line.starts_with("{\"pid\"");
-  if (line.empty()) line = ready_line(Error(Errc::kInternal, "the monitor ended without a word"));
   if (command.ready_fd >= 0) (void)sys::write_all(command.ready_fd, line);
   if (!good) complain(std::string(trim(line)));
   return good ? 0 : 1;

@@ -30,7 +30,8 @@ struct MonitorOptions {
   // The runtime; replaced by tests that need no container. Called in forked helpers.
   std::function<Result<runtime::State>(runtime::CreateOptions const&)> create_container = runtime::create;
   std::function<Result<pid_t>(runtime::ExecOptions const&)> exec_process = runtime::exec;
-  std::function<Result<void>(std::string const& root, std::string const& id)> start_container = runtime::start;
+  std::function<Result<void>(std::string const& root, std::string const& id)> start_container =
+      [](std::string const& root, std::string const& id) { return runtime::start(root, id); };
 };
 
 // Runs until the container has ended and its record is written. Takes over the process: signal mask, session, children.

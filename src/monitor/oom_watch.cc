@@ -3,6 +3,7 @@
 #include <fcntl.h>
 
 #include <array>
+#include <utility>
 
 #include "runtime/cgroup/cgroup.h"
 #include "sys/file.h"
@@ -50,17 +51,22 @@ Result<void> OomWatch::watch_v2(std::string const& directory) {
 void OomWatch::on_event() {
   std::array<char, 512> bytes;
   Result<sys::Transfer> const transfer = sys::read_now(event_.get(), bytes);
-  Result<std::uint64_t> const count = runtime::Cgroup::from_paths(paths_).oom_kill_count();
   // The removal of a v1 group is an event too.
-  if (!transfer || transfer->state == sys::Transfer::State::kEnd || !count) return stop();
-  if (*count <= seen_count_) return;
-  seen_count_ = *count;
-  on_oom_();
+  if (!transfer || transfer->state == sys::Transfer::State::kEnd || !update()) stop();
+}
+
+// False when there is no counter any more.
+bool OomWatch::update() {
+  Result<std::uint64_t> const count = runtime::Cgroup::from_paths(paths_).oom_kill_count();
+  if (!count) return false;
+  if (*count > std::exchange(seen_count_, *count)) on_oom_();
+  return true;
 }
 
 bool OomWatch::killed() {
-  Result<std::uint64_t> const count = runtime::Cgroup::from_paths(paths_).oom_kill_count();
-  return (count ? *count : seen_count_) > first_count_;
+  // The event may still be on its way when the exit is seen: whoever listens hears of the kill first.
+  update();
+  return seen_count_ > first_count_;
 }
 
 }  // namespace davit::monitor

@@ -22,13 +22,14 @@ class OomWatch {
   // paths as in the runtime's state. Does nothing where the host cannot tell.
   void start(std::map<std::string, std::string> const& cgroup_paths);
   void stop();
-  // Reads the counter; true when a process was killed since start.
+  // Reads the counter, telling of growth; true when a process was killed since start.
   bool killed();
 
  private:
   Result<void> watch_v1(std::string const& directory);
   Result<void> watch_v2(std::string const& directory);
   void on_event();
+  bool update();
 
   loop::Loop& loop_;
   std::function<void()> on_oom_;
