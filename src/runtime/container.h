@@ -55,10 +55,13 @@ struct CreateOptions {
   std::string console_socket;  // path of a socket that gets the pty master, empty: none
   int console_socket_fd = -1;  // the same as an open descriptor (borrowed); wins over console_socket
   ConsoleUse console = ConsoleUse::kRequired;
+  std::optional<oci::ConsoleSize> console_size;  // where process.consoleSize is not given
   bool no_pivot = false;
   bool no_new_keyring = false;
   bool systemd_cgroup = false;
   unsigned preserve_fds = 0;          // descriptors 3 .. 2+N stay open in the container
+  unsigned listen_fds = 0;            // of these the last N are sd_listen_fds(3) of the program
+  std::string notify_socket;          // the caller's NOTIFY_SOCKET (sd_notify(3)); empty: none
   std::array<int, 3> stdio{0, 1, 2};  // ignored with a terminal
   Parent parent = Parent::kCaller;
   bool start_at_once = false;  // run: no `start` is waited for
@@ -67,8 +70,9 @@ struct CreateOptions {
 // Creates the container; its PID 1 waits for start() unless start_at_once. Returns its state. On failure nothing is
 // left.
 Result<State> create(CreateOptions const& options);
-// kNotFound; kConflict when it is not created.
-Result<void> start(std::string const& root, std::string const& id);
+// kNotFound; kConflict when it is not created. notify_socket: passes the program's readiness on to it and waits for
+// that (only for a container created with one).
+Result<void> start(std::string const& root, std::string const& id, std::string const& notify_socket = {});
 
 // The saved state; kNotFound ("container \"x\" does not exist").
 Result<State> load_state(std::string const& root, std::string const& id);

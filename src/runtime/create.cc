@@ -11,6 +11,7 @@
 #include "runtime/init/child.h"
 #include "runtime/init/init_plan.h"
 #include "runtime/init/spawn.h"
+#include "runtime/notify.h"
 #include "runtime/pid_file.h"
 #include "runtime/seccomp/listener.h"
 #include "runtime/state.h"
@@ -34,6 +35,8 @@ std::string absolute(std::string const& base, std::string const& path) {
   return sys::clean_path(path.starts_with('/') ? path : base + "/" + path);
 }
 
+constexpr std::size_t kMaxConfigBytes = 16 << 20;
+
 Result<void> check_spec(oci::Spec const& spec) {
   if (!spec.linux) return Error(Errc::kInvalidArgument, "linux: missing");
   if (!spec.root || spec.root->path.empty()) return Error(Errc::kInvalidArgument, "root.path: missing");
@@ -49,6 +52,7 @@ class Creator {
 
   Result<State> run() {
     TRY(read_config());
+    TRY(add_from_caller());
     TRY(make_cgroup());
     TRY(check_terminal());
     plan_ = TRY(plan_init({spec_, options_, bundle_, rootfs_, cgroups_, cgroup_}));
@@ -68,6 +72,7 @@ class Creator {
     if (!options_.start_at_once) TRY(directory_.save(state_));
     TRY(write_pid_file(options_.pid_file, state_.pid));
     if (options_.start_at_once) run_poststart_hooks(state_);
+    if (notify_.valid()) TRY(forward_in_background());
     return std::move(state_);
   }
 
@@ -75,7 +80,11 @@ class Creator {
   Result<void> read_config() {
     bundle_ = absolute(TRY(sys::current_directory()), options_.bundle);
     std::string const file = bundle_ + "/config.json";
-    config_ = TRY(sys::read_file(file));
+    // Not blocking: a pipe by that name would hold us for ever.
+    UniqueFd const fd = TRY(sys::open(file, O_RDONLY | O_NONBLOCK));
+    struct stat const config_info = TRY(sys::fstat(fd.get()));
+    if (!S_ISREG(config_info.st_mode)) return Error(Errc::kInvalidArgument, file + ": is not a regular file");
+    config_ = TRY_CTX(sys::read_all(fd.get(), kMaxConfigBytes), file);
     spec_ = TRY_CTX(oci::parse_spec(config_), file);
     TRY_CTX(check_spec(spec_), file);
     rootfs_ = absolute(bundle_, spec_.root->path);
@@ -83,6 +92,24 @@ class Creator {
     if (::stat(rootfs_.c_str(), &info) < 0) return Error::from_errno(errno, "root.path: " + rootfs_);
     if (!S_ISDIR(info.st_mode))
       return Error(Errc::kInvalidArgument, "root.path: " + rootfs_ + " is not a directory", ENOTDIR);
+    return {};
+  }
+
+  // What the specification leaves to the caller's environment.
+  Result<void> add_from_caller() {
+    for (unsigned fd = 3; fd < 3 + options_.preserve_fds; ++fd) {
+      if (sys::raw::fcntl(static_cast<int>(fd), F_GETFD, 0) < 0) {
+        return Error(Errc::kInvalidArgument, fmt::format("--preserve-fds: descriptor {} is not open", fd), EBADF);
+      }
+    }
+    if (!spec_.process->console_size) spec_.process->console_size = options_.console_size;
+    if (options_.listen_fds > 0) {
+      spec_.process->env.push_back(fmt::format("LISTEN_FDS={}", options_.listen_fds));
+      spec_.process->env.push_back("LISTEN_PID=1");
+    }
+    if (options_.notify_socket.empty()) return {};
+    TRY_CTX(add_notify_mount(directory_.path(), spec_), "NOTIFY_SOCKET");
+    if (options_.start_at_once) notify_ = TRY_CTX(bind_notify_socket(directory_.path()), "NOTIFY_SOCKET");
     return {};
   }
 
@@ -146,6 +173,14 @@ class Creator {
     return {};
   }
 
+  // The caller goes on to wait for the program; readiness is passed on by a process of its own until it is said.
+  Result<void> forward_in_background() {
+    sys::Cloned const forwarder = TRY(sys::clone3({}));
+    if (forwarder.pid != 0) return {};
+    (void)forward_readiness(notify_.get(), options_.notify_socket, state_.pid, pidfd_.get());
+    sys::raw::exit_now(0);
+  }
+
   Result<void> go() { return sys::write_all(sync_.get(), "g"); }
 
   // Answers what the child asks for until it is ready (or runs its program).
@@ -180,6 +215,8 @@ class Creator {
 
   Result<void> run_runtime_hooks() {
     std::string const json = print_state(state_, Status::kCreating, StateFields::kOci);
+    // From here on a failure is followed by the poststop hooks (runtime.md, "Lifecycle").
+    rollback_.add([this] { run_poststop_hooks(state_); });
     auto const run_all = [&](std::string_view kind, std::vector<oci::Hook> const& hooks) -> Result<void> {
       for (std::size_t i = 0; i < hooks.size(); ++i) {
         HookPlan const hook = plan_hook(hooks[i]);
@@ -203,7 +240,7 @@ class Creator {
   Cgroup cgroup_;
   UniqueFd console_;
   InitPlan plan_;
-  UniqueFd sync_, pidfd_;
+  UniqueFd sync_, pidfd_, notify_;
   State state_;
 };
 

@@ -4,10 +4,12 @@
 
 #include <csignal>
 
+#include "base/text.h"
 #include "runtime/container.h"
 #include "runtime/init/child.h"
 #include "runtime/init/init_plan.h"
 #include "runtime/init/spawn.h"
+#include "runtime/notify.h"
 #include "runtime/pid_file.h"
 #include "runtime/seccomp/listener.h"
 #include "runtime/state.h"
@@ -26,12 +28,19 @@ Result<void> write_pid_file(std::string const& path, pid_t pid) {
   return {};
 }
 
-Result<void> start(std::string const& root, std::string const& id) {
+Result<void> start(std::string const& root, std::string const& id, std::string const& notify_socket) {
   StateDirectory const directory = TRY(StateDirectory::open(root, id));
   State const state = TRY(directory.load());
   Status const status = current_status(root, state);
   if (status != Status::kCreated) {
     return Error(Errc::kConflict, fmt::format("cannot start a container that is {}", status_name(status)));
+  }
+  UniqueFd notify;
+  if (!notify_socket.empty()) {
+    auto bound = bind_notify_socket(directory.path());
+    if (!bound && bound.error().code() != Errc::kNotFound)
+      return std::move(bound).take_error().with_context("NOTIFY_SOCKET");
+    if (bound) notify = std::move(*bound);
   }
   UniqueFd const connection = TRY_CTX(directory.connect_start(), "start");
   TRY_CTX(sys::write_all(connection.get(), "g"), "start");
@@ -47,7 +56,10 @@ Result<void> start(std::string const& root, std::string const& id) {
     return describe(*report, plan);
   }
   run_poststart_hooks(state);
-  return {};
+  if (!notify.valid()) return {};
+  auto const pidfd = sys::pidfd_open(state.pid);
+  if (!pidfd) return {};  // it has ended already
+  return forward_readiness(notify.get(), notify_socket, state.pid, pidfd->get());
 }
 
 Result<void> kill(std::string const& root, std::string const& id, int signal, Whom whom) {
@@ -56,19 +68,22 @@ Result<void> kill(std::string const& root, std::string const& id, int signal, Wh
   auto const not_running = [] { return Error(Errc::kConflict, "container not running", ESRCH); };
   auto const pidfd = sys::pidfd_open(state.pid);
   // The descriptor first, then the check that it is still that process: the pid may be anybody's by now.
-  if (!pidfd || current_status(root, state) == Status::kStopped) return not_running();
+  Status const status = current_status(root, state);
+  if (!pidfd || status == Status::kStopped) return not_running();
   Result<void> sent = sys::pidfd_send_signal(pidfd->get(), signal);
   if (!sent && sent.error().error_number() == ESRCH) return not_running();
+  // A frozen process dies only once it is thawed (cgroups v1).
+  if (sent && signal == SIGKILL && status == Status::kPaused) TRY(cgroup_of(state).thaw());
   return sent;
 }
-
-namespace {
 
 void run_poststop_hooks(State const& state) {
   if (state.hooks.poststop.empty()) return;
   std::string const json = print_state(state, Status::kStopped, StateFields::kOci);
   for (auto const& hook : state.hooks.poststop) (void)run_hook(plan_hook(hook), json);
 }
+
+namespace {
 
 Result<void> remove_cgroup(State const& state) {
   Cgroup cgroup = cgroup_of(state);
@@ -130,6 +145,27 @@ Result<void> plan_exec_namespaces(State const& state, ExecPlan& plan) {
   return {};
 }
 
+Result<void> open_exec_cgroups(State const& state, std::string const& below, ExecPlan& plan) {
+  std::map<std::string, std::string> paths = state.cgroup_paths;
+  if (!below.empty()) {
+    for (std::string_view const part : split(below, '/')) {
+      if (part == "..") return Error(Errc::kInvalidArgument, "--cgroup: '..' leads out of the container's cgroup");
+    }
+    for (auto& [controller, path] : paths) path = sys::clean_path(path + "/" + below);
+  }
+  Cgroup const cgroup = Cgroup::from_paths(std::move(paths));
+  plan.cgroup_v2 = TRY_CTX(cgroup.open_v2_directory(), "--cgroup");
+  if (plan.cgroup_v2.valid()) {
+    // A copy of the mount that ends at this directory: the process that enters holds it while the container's processes
+    // can see it, and ".." of the real one would lead them to the host's cgroups.
+    long const tree = sys::raw::open_tree(plan.cgroup_v2.get(), "", abi::kOpenTreeClone | abi::kAtEmptyPath);
+    if (tree >= 0) plan.cgroup_v2 = UniqueFd(static_cast<int>(tree));
+  }
+  plan.cgroup_files =
+      TRY_CTX(cgroup.open_join_files(plan.cgroup_v2.valid() ? JoinFiles::kV1 : JoinFiles::kAll), "cgroup");
+  return {};
+}
+
 Result<void> check_running(std::string const& root, State const& state, bool ignore_paused) {
   Status const status = current_status(root, state);
   if (status == Status::kStopped) return Error(Errc::kConflict, "cannot exec in a stopped container");
@@ -155,9 +191,7 @@ Result<pid_t> exec(ExecOptions const& options) {
   plan.process.new_keyring = !options.no_new_keyring;
   plan.process.keyring_name = "_ses." + options.id;
   TRY(plan_exec_namespaces(state, plan));
-  Cgroup const cgroup = cgroup_of(state);
-  plan.cgroup_v2 = TRY(cgroup.open_v2_directory());
-  plan.cgroup_files = TRY(cgroup.open_join_files(plan.cgroup_v2.valid() ? JoinFiles::kV1 : JoinFiles::kAll));
+  TRY(open_exec_cgroups(state, options.cgroup_path, plan));
   UniqueFd console;
   plan.console_socket = options.console_socket_fd;
   bool const socket = options.console_socket_fd >= 0 || !options.console_socket.empty();

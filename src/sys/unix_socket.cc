@@ -63,6 +63,16 @@ Result<UniqueFd> listen_unix(std::string const& path, int type, mode_t mode, Blo
   return socket;
 }
 
+Result<UniqueFd> bind_datagrams(std::string const& path, mode_t mode) {
+  UniqueFd dir;
+  sockaddr_un const address = TRY(unix_address(path, dir));
+  UniqueFd socket(::socket(AF_UNIX, type_flags(SOCK_DGRAM, Blocking::kYes), 0));
+  if (!socket) return failed("socket", path);
+  if (::bind(socket.get(), generic(address), sizeof address) < 0) return failed("bind", path);
+  if (::chmod(path.c_str(), mode) < 0) return failed("chmod", path);
+  return socket;
+}
+
 Result<UniqueFd> connect_unix(std::string const& path, int type) {
   UniqueFd dir;
   sockaddr_un const address = TRY(unix_address(path, dir));

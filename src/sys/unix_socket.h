@@ -27,6 +27,8 @@ Result<SocketPair> socket_pair(int type, Blocking blocking = Blocking::kYes);
 // A listening socket at path. Nothing may be there yet (kAlreadyExists). mode is set before anyone can connect. A path
 // longer than the kernel's 107 bytes is reached through its directory's descriptor.
 Result<UniqueFd> listen_unix(std::string const& path, int type, mode_t mode, Blocking blocking);
+// A datagram socket at path, of exactly that mode. Nothing may be there yet.
+Result<UniqueFd> bind_datagrams(std::string const& path, mode_t mode);
 Result<UniqueFd> connect_unix(std::string const& path, int type);
 
 // An invalid descriptor when there is nobody to accept, now.

@@ -32,7 +32,7 @@ std::vector<Flag> exec_flags(ExecFlags& f) {
       text_flag("process-label", 0, "LABEL", f.label, "SELinux label"),
       text_flag("apparmor", 0, "PROFILE", f.apparmor, "AppArmor profile"),
       switch_flag("no-new-privs", 0, f.no_new_privileges, "set no_new_privs"),
-      list_flag("cap", 'c', "CAP", f.capabilities, "add a capability to all sets but ambient"),
+      list_flag("cap", 'c', "CAP", f.capabilities, "add a capability (bounding, effective and permitted)"),
       unsigned_flag("preserve-fds", 0, f.options.preserve_fds, "keep N more descriptors (3 and up) open"),
       text_flag("cgroup", 0, "PATH", f.options.cgroup_path, "cgroup below the container's own"),
       switch_flag("ignore-paused", 0, f.options.ignore_paused, "allow in a paused container"),
@@ -71,8 +71,8 @@ Result<oci::Process> process_from_flags(ExecFlags const& f, std::vector<std::str
   if (f.no_new_privileges) process.no_new_privileges = true;
   if (!f.capabilities.empty() && !process.capabilities) process.capabilities.emplace();
   for (std::string const& name : f.capabilities) {
-    for (auto* set : {&process.capabilities->bounding, &process.capabilities->effective,
-                      &process.capabilities->inheritable, &process.capabilities->permitted}) {
+    for (auto* set :
+         {&process.capabilities->bounding, &process.capabilities->effective, &process.capabilities->permitted}) {
       set->push_back(name);
     }
   }
@@ -85,6 +85,7 @@ Result<int> exec_in(ExecFlags& f) {
     if (f.detach) return Error(Errc::kInvalidArgument, "--detach with a terminal needs --console-socket");
     console = TRY(make_console_pair());
     f.options.console_socket_fd = console.theirs.get();
+    if (!f.options.process.console_size) f.options.process.console_size = own_terminal_size();
   }
   if (f.detach) {
     TRY(runtime::exec(f.options));

@@ -122,6 +122,12 @@ ForegroundSignals::~ForegroundSignals() {
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
 }
 
+std::optional<oci::ConsoleSize> own_terminal_size() {
+  winsize size{};
+  if (::ioctl(0, TIOCGWINSZ, &size) < 0) return std::nullopt;
+  return oci::ConsoleSize{size.ws_row, size.ws_col};
+}
+
 Result<ConsolePair> make_console_pair() {
   sys::SocketPair pair = TRY(sys::socket_pair(SOCK_STREAM));
   return ConsolePair{std::move(pair.first), std::move(pair.second)};
@@ -140,7 +146,11 @@ Result<int> wait_in_foreground(pid_t pid, UniqueFd master) {
   UniqueFd const signals(::signalfd(-1, &set, SFD_CLOEXEC));
   if (!signals.valid()) return Error::from_errno(errno, "signalfd");
   // It may have ended before SIGCHLD was looked at.
-  if (auto const exited = TRY(sys::try_wait(pid)); exited && !master.valid()) return exited->status();
+  if (auto const exited = TRY(sys::try_wait(pid))) {
+    while (master.valid() && copy_some(master.get(), 1)) {
+    }
+    return exited->status();
+  }
   if (!master.valid()) return Relay(pid, signals.get(), {}).run();
   RawMode const raw_mode;
   Relay relay(pid, signals.get(), std::move(master));

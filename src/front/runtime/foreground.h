@@ -3,8 +3,11 @@
 
 #include <sys/types.h>
 
+#include <optional>
+
 #include "base/result.h"
 #include "base/unique_fd.h"
+#include "oci/runtime_spec.h"
 
 namespace davit::front {
 
@@ -20,6 +23,9 @@ class ForegroundSignals {
 };
 
 // One end takes the pty master from the runtime, the other is given to it as console_socket_fd.
+// The size of our own terminal, if standard input is one.
+std::optional<oci::ConsoleSize> own_terminal_size();
+
 struct ConsolePair {
   UniqueFd ours, theirs;
 };

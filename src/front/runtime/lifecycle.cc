@@ -35,10 +35,16 @@ runtime::CreateOptions default_options(Globals const& globals) {
   return options;
 }
 
-// systemd's socket activation passes LISTEN_FDS descriptors from 3 on: they are the container's (sd_listen_fds(3)).
-void add_listen_fds(runtime::CreateOptions& options) {
+// A service manager's descriptors (LISTEN_FDS of them from 3 on: sd_listen_fds(3)) and its socket for readiness
+// (sd_notify(3)) are the container's.
+void add_service_manager(runtime::CreateOptions& options) {
   char const* const count = std::getenv("LISTEN_FDS");
-  if (count != nullptr) options.preserve_fds += static_cast<unsigned>(std::max(0, std::atoi(count)));
+  if (count != nullptr) {
+    options.listen_fds = static_cast<unsigned>(std::max(0, std::atoi(count)));
+    options.preserve_fds += options.listen_fds;
+  }
+  char const* const notify = std::getenv("NOTIFY_SOCKET");
+  if (notify != nullptr) options.notify_socket = notify;
 }
 
 class RunCommand {
@@ -54,7 +60,7 @@ class RunCommand {
     std::vector<std::string> const rest = TRY(parse_flags(flags, arguments));
     options_.id = TRY(only_id("run", rest));
     options_.start_at_once = true;
-    add_listen_fds(options_);
+    add_service_manager(options_);
     return detach_ ? run_detached() : run_attached();
   }
 
@@ -75,6 +81,7 @@ class RunCommand {
       console = TRY(make_console_pair());
       options_.console_socket_fd = console.theirs.get();
       options_.console = runtime::ConsoleUse::kIfTerminal;
+      options_.console_size = own_terminal_size();
     }
     runtime::State const state = TRY(runtime::create(options_));
     UniqueFd master;
@@ -96,7 +103,7 @@ CommandResult create_command(Globals const& globals, Arguments arguments) {
   runtime::CreateOptions options = default_options(globals);
   std::vector<std::string> const rest = TRY(parse_flags(create_flags(options), arguments));
   options.id = TRY(only_id("create", rest));
-  add_listen_fds(options);
+  add_service_manager(options);
   TRY(runtime::create(options));
   return 0;
 }
@@ -106,7 +113,8 @@ CommandResult run_command(Globals const& globals, Arguments arguments) { return 
 CommandResult start_command(Globals const& globals, Arguments arguments) {
   std::vector<std::string> const rest = TRY(parse_flags({}, arguments));
   std::string const id = TRY(only_id("start", rest));
-  TRY(runtime::start(globals.root, id));
+  char const* const notify = std::getenv("NOTIFY_SOCKET");
+  TRY(runtime::start(globals.root, id, notify == nullptr ? "" : notify));
   return 0;
 }
 

@@ -10,9 +10,7 @@
 #include "front/runtime/commands.h"
 #include "front/runtime/flags.h"
 #include "front/runtime/output.h"
-#if __has_include("monitor/command.h")
 #include "monitor/command.h"
-#endif
 #include "runtime/protect.h"
 #include "sys/file.h"
 
@@ -54,10 +52,16 @@ class Log {
  public:
   std::string file, format = "text";
 
+  Result<void> open() {
+    if (format != "text" && format != "json") {
+      return Error(Errc::kInvalidArgument, fmt::format("--log-format: '{}' is neither text nor json", format));
+    }
+    if (!file.empty()) fd_ = TRY_CTX(sys::open(file, O_WRONLY | O_CREAT | O_APPEND, 0644), "--log");
+    return {};
+  }
+
   void error(std::string_view message) const {
-    if (file.empty()) return;
-    auto const fd = sys::open(file, O_WRONLY | O_CREAT | O_APPEND, 0644);
-    if (!fd) return;
+    if (!fd_.valid()) return;
     timespec now{};
     ::clock_gettime(CLOCK_REALTIME, &now);
     std::string const time = rfc3339_nanos(now.tv_sec * 1'000'000'000LL).substr(0, 19) + "Z";
@@ -69,8 +73,11 @@ class Log {
       json::append_quoted(quoted, message);
       text = fmt::format("time=\"{}\" level=error msg={}", time, quoted);
     }
-    (void)sys::write_all(fd->get(), text + "\n");
+    (void)sys::write_all(fd_.get(), text + "\n");
   }
+
+ private:
+  UniqueFd fd_;
 };
 
 std::string default_root() {
@@ -130,6 +137,7 @@ int runtime_main(int argc, char** argv) {
   };
   auto rest = parse_flags(flags, Arguments(argv + 1, static_cast<std::size_t>(argc - 1)));
   if (!rest) return fail(log, rest.error().to_string(), 1);
+  if (Result<void> const opened = log.open(); !opened) return fail(log, opened.error().to_string(), 1);
   if (version) {
     (void)print("davit-runtime version " DAVIT_VERSION "\nspec: 1.2.0\n");
     return 0;
@@ -151,9 +159,11 @@ int runtime_main(int argc, char** argv) {
     auto const here = sys::current_directory();
     if (here) globals.root = sys::clean_path(*here + "/" + globals.root);
   }
-#if __has_include("monitor/command.h")
-  if (monitor) return monitor::monitor_command(command_line.subspan(1));
-#endif
+  if (monitor) {
+    std::vector<char const*> with_root{"--root", globals.root.c_str()};
+    with_root.insert(with_root.end(), command_line.begin() + 1, command_line.end());
+    return monitor::monitor_command(with_root);
+  }
   CommandResult const status = command->run(globals, command_line.subspan(1));
   if (!status) return fail(log, status.error().to_string(), command->error_status);
   return *status;

@@ -148,11 +148,9 @@ void join_cgroups(std::vector<UniqueFd> const& files, Reporter const& reporter) 
 
 void init_main(InitPlan const& plan) {
   Reporter reporter(plan.sync);
+  reset_signals();
   ::umask(0);
   if (plan.wait_for_parent) wait_for_parent(plan);
-  // Processes of a joined pid namespace must not look into this one while it holds descriptors of the host
-  // (CVE-2016-9962).
-  if (!plan.joins.empty()) reporter.need(raw::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0), Stage::kJoinNamespace, 0);
   join_cgroups(plan.cgroup_files, reporter);
   if (plan.new_user_namespace || plan.joined_user_namespace) become_root(reporter);
   reporter.need(raw::setsid(), Stage::kSetsid);
@@ -178,8 +176,8 @@ void init_main(InitPlan const& plan) {
 
 void exec_main(ExecPlan const& plan) {
   Reporter reporter(plan.sync);
+  reset_signals();
   ::umask(0);
-  reporter.need(raw::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0), Stage::kJoinNamespace, 0);
   join_cgroups(plan.cgroup_files, reporter);
   reporter.need(raw::setsid(), Stage::kSetsid);
   apply_scheduling(plan.process, reporter);

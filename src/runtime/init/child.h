@@ -88,6 +88,8 @@ class StartGate {
 // Identity, limits, labels, filters of the process, in the order that each still has the privilege it needs; then
 // execve.
 [[noreturn]] void become_program(ProcessPlan const& process, StartGate& gate, Reporter& reporter);
+// Neither blocked nor ignored signals of whoever called the runtime reach the program.
+void reset_signals();
 // Limits and scheduling; the part of it that is done while still in the host's file tree.
 void apply_scheduling(ProcessPlan const& process, Reporter const& reporter);
 

@@ -34,19 +34,6 @@ void join_keyring(ProcessPlan const& process, Reporter const& reporter) {
   reporter.need(joined, Stage::kKeyring);
 }
 
-// Into the host's procfs: the container's own tree is not there yet.
-void write_oom_score(int score, Reporter const& reporter) {
-  char text[8];
-  std::size_t size = 0;
-  unsigned rest = static_cast<unsigned>(score < 0 ? -score : score);
-  do text[sizeof text - ++size] = static_cast<char>('0' + rest % 10);
-  while ((rest /= 10) != 0 && size < sizeof text - 1);
-  if (score < 0) text[sizeof text - ++size] = '-';
-  long const fd = reporter.need(raw::openat(AT_FDCWD, "/proc/self/oom_score_adj", O_WRONLY), Stage::kOomScore);
-  reporter.need(raw::write(static_cast<int>(fd), text + sizeof text - size, size), Stage::kOomScore);
-  raw::close(static_cast<int>(fd));
-}
-
 void write_label(ProcessPlan const& process, Reporter const& reporter) {
   if (process.label_file.empty()) return;
   long const proc = reporter.need(private_procfs(), Stage::kProcHandle);
@@ -281,9 +268,24 @@ void filter_and_capabilities(ProcessPlan const& process, int sync, Reporter cons
 
 }  // namespace
 
+void reset_signals() {
+  struct KernelAction {  // sigaction(2) as the kernel takes it
+    void (*handler)(int) = SIG_DFL;
+    unsigned long flags = 0;
+    void (*restorer)() = nullptr;
+    std::uint64_t mask = 0;
+  } const action;
+  constexpr int kSignals = 64;
+  for (int signal = 1; signal <= kSignals; ++signal) {
+    // SIGKILL and SIGSTOP refuse, as they should
+    (void)raw::call(SYS_rt_sigaction, signal, &action, nullptr, sizeof action.mask);
+  }
+  std::uint64_t const none = 0;
+  (void)raw::call(SYS_rt_sigprocmask, SIG_SETMASK, &none, nullptr, sizeof none);
+}
+
 void apply_scheduling(ProcessPlan const& process, Reporter const& reporter) {
   join_keyring(process, reporter);
-  if (process.oom_score_adj) write_oom_score(*process.oom_score_adj, reporter);
   if (process.personality) {
     reporter.need(raw::call(SYS_personality, *process.personality), Stage::kPersonality);
   }

@@ -70,8 +70,6 @@ Error process_error(Report const& report, ProcessPlan const& process) {
       return Error::from_errno(error, "create the session keyring");
     case Stage::kPersonality:
       return Error::from_errno(error, "linux.personality");
-    case Stage::kOomScore:
-      return Error::from_errno(error, fmt::format("process.oomScoreAdj: {}", process.oom_score_adj.value_or(0)));
     case Stage::kScheduler:
       return Error::from_errno(error, "process.scheduler");
     case Stage::kIoPriority:

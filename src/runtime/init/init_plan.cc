@@ -105,6 +105,17 @@ Result<void> plan_sysctls(oci::Spec const& spec, std::uint64_t all, InitPlan& pl
   return {};
 }
 
+Result<std::vector<std::string>> inner_paths(std::string_view field, std::vector<std::string> const& paths) {
+  std::vector<std::string> out;
+  for (std::size_t i = 0; i < paths.size(); ++i) {
+    if (!paths[i].starts_with('/')) {
+      return bad_field(fmt::format("{}[{}]", field, i), fmt::format("'{}' is not an absolute path", paths[i]));
+    }
+    out.push_back(sys::clean_path(paths[i]).substr(1));
+  }
+  return out;
+}
+
 Result<void> plan_rootfs(InitPlanInput const& input, InitPlan& plan) {
   oci::Spec const& spec = input.spec;
   plan.rootfs = input.rootfs;
@@ -135,8 +146,8 @@ Result<void> plan_rootfs(InitPlanInput const& input, InitPlan& plan) {
   plan.mounts = TRY(plan_mounts(context));
   plan.setup_dev = dev_is_ours(spec);
   if (plan.setup_dev) plan.devices = TRY(plan_devices(context));
-  for (auto const& path : spec.linux->masked_paths) plan.masked_paths.push_back(sys::clean_path(path).substr(1));
-  for (auto const& path : spec.linux->readonly_paths) plan.readonly_paths.push_back(sys::clean_path(path).substr(1));
+  plan.masked_paths = TRY(inner_paths("linux.maskedPaths", spec.linux->masked_paths));
+  plan.readonly_paths = TRY(inner_paths("linux.readonlyPaths", spec.linux->readonly_paths));
   return {};
 }
 
@@ -161,7 +172,8 @@ void plan_hooks(InitPlanInput const& input, InitPlan& plan) {
   for (auto const& hook : hooks.create_container) plan.create_container_hooks.push_back(plan_hook(hook));
   for (auto const& hook : hooks.start_container) plan.start_container_hooks.push_back(plan_hook(hook));
   plan.hooks_before_pivot = !hooks.prestart.empty() || !hooks.create_runtime.empty();
-  plan.root_at_path = plan.hooks_before_pivot || !hooks.create_container.empty();
+  // Without pivot_root the root is moved over "/", so it cannot be there already.
+  plan.root_at_path = plan.hooks_before_pivot || !hooks.create_container.empty() || input.options.no_pivot;
   State state;
   state.id = input.options.id;
   state.oci_version = input.spec.oci_version;

@@ -6,6 +6,7 @@
 #include <array>
 #include <bit>
 #include <iterator>
+#include <set>
 
 #include "base/text.h"
 #include "runtime/capabilities.h"
@@ -155,13 +156,22 @@ Result<void> plan_label(oci::Process const& process, ProcessPlan& plan) {
 }
 
 void plan_environment(oci::Process const& process, ProcessPlan& plan) {
-  plan.env = CStrings(process.env, 1);
+  // Of several with one name the last counts; a HOME without a value is none.
+  std::vector<std::string> env;
+  std::set<std::string_view> seen;
+  for (auto variable = process.env.rbegin(); variable != process.env.rend(); ++variable) {
+    std::string_view const text = *variable;
+    if (!seen.insert(text.substr(0, text.find('='))).second || text == "HOME=") continue;
+    env.push_back(*variable);
+  }
+  std::ranges::reverse(env);
   plan.set_home = true;
   plan.search_path = kDefaultPath;
-  for (std::string const& variable : process.env) {
+  for (std::string const& variable : env) {
     if (variable.starts_with("HOME=")) plan.set_home = false;
     if (variable.starts_with("PATH=")) plan.search_path = variable.substr(5);
   }
+  plan.env = CStrings(std::move(env), 1);
 }
 
 }  // namespace

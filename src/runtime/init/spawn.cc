@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <csignal>
+#include <utility>
 
+#include "base/text.h"
 #include "sys/file.h"
 #include "sys/process.h"
 #include "sys/raw.h"
@@ -56,6 +58,66 @@ class TimeNamespace {
  private:
   TimeNamespace() = default;
   UniqueFd own_;
+};
+
+// The child inherits the score, so it is set here for the time of the clone; writing it in the child would go through a
+// procfs that is the container's by then.
+class OomScore {
+ public:
+  static Result<OomScore> enter(std::optional<int> score) {
+    OomScore out;
+    if (!score) return out;
+    std::string const now = TRY(sys::read_file(kFile, 64));
+    auto const old = parse_i64(trim(now));
+    if (!old || *old == *score) return out;
+    TRY_CTX(sys::write_knob(AT_FDCWD, kFile, std::to_string(*score)), "process.oomScoreAdj");
+    out.old_ = static_cast<int>(*old);
+    return out;
+  }
+  OomScore(OomScore&& other) noexcept : old_(std::exchange(other.old_, std::nullopt)) {}
+  ~OomScore() {
+    if (old_) (void)sys::write_knob(AT_FDCWD, kFile, std::to_string(*old_));
+  }
+
+ private:
+  OomScore() = default;
+  static constexpr char const* kFile = "/proc/self/oom_score_adj";
+  std::optional<int> old_;
+};
+
+// Processes of a pid namespace that is joined must not look into the one that enters it while it still holds
+// descriptors of the host (CVE-2016-9962): from before the clone until execve makes it dumpable again.
+class NotDumpable {
+ public:
+  NotDumpable() { (void)raw::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); }
+  ~NotDumpable() { (void)raw::prctl(PR_SET_DUMPABLE, 1, 0, 0, 0); }
+  NotDumpable(NotDumpable const&) = delete;
+  NotDumpable& operator=(NotDumpable const&) = delete;
+};
+
+// The caller in the container's mount namespace for the time of a clone: a process that entered the pid namespace with
+// the host's tree as its working directory would show it there (/proc/PID/cwd, CVE-2024-21626).
+class InsideMounts {
+ public:
+  static Result<InsideMounts> enter(int pidfd) {
+    InsideMounts out;
+    // By name: a descriptor of a host directory would be the clone's, too.
+    out.directory_ = TRY(sys::current_directory());
+    out.own_ = TRY(sys::open("/proc/self/ns/mnt", O_RDONLY));
+    TRY(sys::setns(pidfd, abi::kNewNs));
+    return out;
+  }
+  InsideMounts(InsideMounts&&) = default;
+  ~InsideMounts() {
+    if (!own_.valid()) return;
+    DAVIT_CHECK(raw::setns(own_.get(), static_cast<int>(abi::kNewNs)) == 0);
+    (void)raw::chdir(directory_.c_str());
+  }
+
+ private:
+  InsideMounts() = default;
+  UniqueFd own_;
+  std::string directory_;
 };
 
 struct HelperReport {
@@ -120,6 +182,9 @@ Result<Spawned> spawn_init(InitPlan& plan, Parent parent, std::map<std::string, 
   sys::SocketPair pair = TRY(sys::socket_pair(SOCK_SEQPACKET));
   plan.sync = pair.second.get();
   TimeNamespace const time = TRY(TimeNamespace::enter(plan, time_offsets));
+  OomScore const score = TRY(OomScore::enter(plan.process.oom_score_adj));
+  std::optional<NotDumpable> hidden;
+  if (!plan.joins.empty()) hidden.emplace();
   if (plan.join_in_helper) {
     pid_t const pid = TRY(spawn_by_helper(plan, parent));
     UniqueFd pidfd = TRY(sys::pidfd_open(pid));
@@ -137,8 +202,16 @@ Result<Spawned> spawn_init(InitPlan& plan, Parent parent, std::map<std::string, 
 Result<Spawned> spawn_exec(ExecPlan& plan, Parent parent, PidNamespace pid_namespace) {
   sys::SocketPair pair = TRY(sys::socket_pair(SOCK_SEQPACKET));
   plan.sync = pair.second.get();
+  OomScore const score = TRY(OomScore::enter(plan.process.oom_score_adj));
+  NotDumpable const hidden;
   if (pid_namespace == PidNamespace::kContainers) {
     TRY_CTX(sys::setns(plan.pidfd, abi::kNewPid), "join the container's pid namespace");
+  }
+  std::optional<InsideMounts> inside;
+  if ((plan.namespaces & abi::kNewNs) != 0) {
+    InsideMounts entered = TRY_CTX(InsideMounts::enter(plan.pidfd), "join the container's mount namespace");
+    inside.emplace(std::move(entered));
+    plan.namespaces &= ~abi::kNewNs;
   }
   sys::Cloned child = TRY_CTX(sys::clone3(clone_arguments(0, parent, plan.cgroup_v2)), "clone the exec process");
   if (child.pid == 0) {

@@ -38,7 +38,6 @@ enum class Stage : std::int32_t {
   kSysctl,      // index: plan.sysctls
   kKeyring,
   kPersonality,
-  kOomScore,
   kScheduler,
   kIoPriority,
   kAffinity,

@@ -156,6 +156,19 @@ void copy_up(MountPlan const& mount, int root, int covered, int index, Reporter 
   for (long fd : {from, target, to}) raw::close(static_cast<int>(fd));
 }
 
+// A tmpfs without a mode of its own takes that of the directory that it covers.
+void inherit_mode(MountPlan const& mount, int root, int covered, int index, Reporter const& reporter) {
+  struct stat info {};
+  reporter.need(raw::fstat(covered, &info), Stage::kMountAttributes, index);
+  long const top =
+      reporter.need(open_in_root(root, mount.destination.c_str(), Create::kNo), Stage::kMountAttributes, index);
+  long const fd =
+      reporter.need(raw::openat(static_cast<int>(top), ".", O_RDONLY | O_DIRECTORY), Stage::kMountAttributes, index);
+  reporter.need(raw::call(SYS_fchmod, fd, info.st_mode & 07777), Stage::kMountAttributes, index);
+  raw::close(static_cast<int>(fd));
+  raw::close(static_cast<int>(top));
+}
+
 void mount_filesystem(MountPlan const& mount, int root, int index, Reporter const& reporter) {
   int const target = mount_target(mount, root, index, reporter);
   // "." is the directory that the descriptor pins: no path is walked again, and what is on top of it already is found
@@ -165,6 +178,7 @@ void mount_filesystem(MountPlan const& mount, int root, int index, Reporter cons
                            mount.data.empty() ? nullptr : mount.data.c_str()),
                 Stage::kMount, index);
   if (mount.copy_up) copy_up(mount, root, target, index, reporter);
+  if (mount.inherit_mode) inherit_mode(mount, root, target, index, reporter);
   raw::close(target);
   if (mount.rec_set != 0 || mount.rec_clear != 0) {
     abi::MountAttr const all{mount.rec_set, mount.rec_clear, 0, 0};

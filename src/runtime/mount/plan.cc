@@ -139,6 +139,7 @@ class MountPlanner {
     plan.rec_set = options.rec_set;
     plan.rec_clear = options.rec_clear;
     plan.copy_up = options.tmpcopyup;
+    plan.inherit_mode = mount.type == "tmpfs" && !options.tmpcopyup && options.data.find("mode=") == std::string::npos;
     plan.ordinary_directory = pseudo;
     if (options.tmpcopyup && mount.type != "tmpfs") {
       return Error(Errc::kInvalidArgument, "options: tmpcopyup is for tmpfs only");

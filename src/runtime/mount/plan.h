@@ -34,6 +34,7 @@ struct MountPlan {
   std::uint64_t rec_set = 0, rec_clear = 0;  // and on all below it
   std::vector<unsigned long> propagation;    // MS_* propagation changes, in order
   bool copy_up = false;                      // tmpfs: starts with what the directory holds
+  bool inherit_mode = false;                 // tmpfs: the covered directory's mode
   bool readonly_at_end = false;              // filled first, made read-only when all is in place
   bool ordinary_directory = false;           // proc, sysfs: the destination must not be a link
   bool allowed_on_proc = false;              // may cover a file of procfs
