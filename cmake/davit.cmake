@@ -27,7 +27,8 @@ else()
   add_compile_options(-g)
 endif()
 if(CMAKE_CXX_COMPILER_ID MATCHES "Clang")
-  add_compile_options($<$<COMPILE_LANGUAGE:CXX>:-Wno-gnu-statement-expression> -Wthread-safety)
+  # -Wno-sign-conversion: in C++ g++'s -Wconversion does not mean it; one meaning for both compilers
+  add_compile_options($<$<COMPILE_LANGUAGE:CXX>:-Wno-gnu-statement-expression> -Wthread-safety -Wno-sign-conversion)
   if(CMAKE_CXX_COMPILER_VERSION VERSION_LESS 16)
     set(CMAKE_CXX_STANDARD 20)  # clang 14 trips over parts of libstdc++ 12's C++23
   endif()
