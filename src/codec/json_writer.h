@@ -67,4 +67,24 @@ class Writer {
   bool after_key_ = false;
 };
 
+// One object, member by member: Object().add("id", id).add_raw("list", "[1]").text().
+class Object {
+ public:
+  Object() { writer_.begin_object(); }
+  template <typename T>
+  Object& add(std::string_view name, T const& value) {
+    writer_.field(name, value);
+    return *this;
+  }
+  // value is JSON already.
+  Object& add_raw(std::string_view name, std::string_view value) {
+    writer_.key(name).raw(value);
+    return *this;
+  }
+  std::string text() const { return writer_.text() + "}"; }
+
+ private:
+  Writer writer_;
+};
+
 }  // namespace davit::json

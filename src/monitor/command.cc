@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "base/text.h"
-#include "monitor/json_writer.h"
+#include "codec/json_writer.h"
 #include "sys/children.h"
 #include "sys/file.h"
 #include "sys/pipe.h"
@@ -114,7 +114,7 @@ Result<void> fill_defaults(Flags& flags) {
 }
 
 std::string ready_line(Result<pid_t> const& result) {
-  JsonWriter json;
+  json::Object json;
   if (result) return json.add("pid", *result).text() + "\n";
   return json.add("error", result.error().to_string()).add("code", errc_name(result.error().code())).text() + "\n";
 }

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "base/text.h"
-#include "monitor/json_writer.h"
+#include "codec/json_writer.h"
 #include "sys/file.h"
 
 namespace davit::monitor {
@@ -166,8 +166,8 @@ Result<void> ExecSessions::close_stdin(std::string const& id) {
 }
 
 std::string ExecSessions::describe(Session const& session) {
-  JsonWriter json;
-  json.add("exec_id", session.id).add("pid", session.pid).add_flag("running", !session.exited);
+  json::Object json;
+  json.add("exec_id", session.id).add("pid", session.pid).add("running", !session.exited);
   if (session.exited) json.add("exit_code", session.exit_code).add("signal", session.signal);
   return json.text();
 }
@@ -191,7 +191,7 @@ std::string ExecSessions::list(std::size_t offset) const {
     if (array.size() > 1) array += ',';
     array += text;
   }
-  return JsonWriter().add_raw("sessions", array + "]").add("next", std::uint64_t{next}).text();
+  return json::Object().add_raw("sessions", array + "]").add("next", std::uint64_t{next}).text();
 }
 
 bool ExecSessions::any_running() const {

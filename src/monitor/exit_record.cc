@@ -3,15 +3,15 @@
 #include <fcntl.h>
 
 #include "base/text.h"
-#include "monitor/json_writer.h"
+#include "codec/json_writer.h"
 #include "sys/file.h"
 
 namespace davit::monitor {
 
 std::string ExitRecord::to_json() const {
-  JsonWriter json;
+  json::Object json;
   json.add("version", 1).add("id", id).add("pid", pid).add("exit_code", exit_code).add("signal", signal);
-  json.add_flag("oom_killed", oom_killed);
+  json.add("oom_killed", oom_killed);
   if (started_at != 0) json.add("started_at", rfc3339_nanos(started_at));
   json.add("finished_at", rfc3339_nanos(finished_at));
   return json.text();

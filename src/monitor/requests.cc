@@ -2,7 +2,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "monitor/json_writer.h"
+#include "codec/json_writer.h"
 #include "monitor/stats_json.h"
 #include "monitor/supervisor.h"
 #include "sys/polling.h"
@@ -130,11 +130,11 @@ Result<void> Supervisor::check_alive() const {
 
 std::string Supervisor::describe() const {
   constexpr std::string_view kNames[] = {"creating", "created", "running", "stopped", "stopped"};
-  JsonWriter json;
+  json::Object json;
   json.add("id", record_.id)
       .add("status", paused_ ? "paused" : kNames[static_cast<int>(phase_)])
       .add("pid", record_.pid);
-  json.add_flag("terminal", options_.terminal).add("attached", std::uint64_t{stdio_->clients()});
+  json.add("terminal", options_.terminal).add("attached", std::uint64_t{stdio_->clients()});
   json.add("lost_log_bytes", log_->lost_bytes());
   if (phase_ == Phase::kFinished) json.add_raw("exit", record_.to_json());
   return json.text();

@@ -1,6 +1,6 @@
 #include "monitor/stats_json.h"
 
-#include "monitor/json_writer.h"
+#include "codec/json_writer.h"
 #include "sys/polling.h"
 
 namespace davit::monitor {
@@ -10,7 +10,7 @@ std::string io_array(std::vector<runtime::CgroupStats::Io> const& entries) {
   std::string array = "[";
   for (auto const& entry : entries) {
     if (array.size() > 1) array += ',';
-    array += JsonWriter()
+    array += json::Object()
                  .add("major", entry.major)
                  .add("minor", entry.minor)
                  .add("op", entry.operation)
@@ -26,7 +26,7 @@ std::string cpu(runtime::CgroupStats const& stats) {
     if (cores.size() > 1) cores += ',';
     cores += std::to_string(nanos);
   }
-  JsonWriter json;
+  json::Object json;
   json.add("total", stats.cpu_total).add("user", stats.cpu_user).add("system", stats.cpu_system);
   json.add_raw("per_core", cores + "]");
   json.add("periods", stats.throttle_periods).add("throttled_periods", stats.throttled_periods);
@@ -34,9 +34,9 @@ std::string cpu(runtime::CgroupStats const& stats) {
 }
 
 std::string memory(runtime::CgroupStats const& stats) {
-  JsonWriter details;
+  json::Object details;
   for (auto const& [name, value] : stats.memory_stat) details.add(name, value);
-  JsonWriter json;
+  json::Object json;
   json.add("usage", stats.memory_usage).add("max_usage", stats.memory_max_usage).add("limit", stats.memory_limit);
   json.add("fail_count", stats.memory_fail_count)
       .add("swap_usage", stats.swap_usage)
@@ -50,18 +50,18 @@ std::string memory(runtime::CgroupStats const& stats) {
 
 Result<std::string> stats_json(runtime::Cgroup const& cgroup) {
   runtime::CgroupStats const stats = TRY(cgroup.stats());
-  JsonWriter hugetlb;
+  json::Object hugetlb;
   for (auto const& [size, counters] : stats.hugetlb) {
-    hugetlb.add_raw(size, JsonWriter()
+    hugetlb.add_raw(size, json::Object()
                               .add("usage", counters.usage)
                               .add("max_usage", counters.max_usage)
                               .add("fail_count", counters.fail_count)
                               .text());
   }
-  JsonWriter json;
+  json::Object json;
   json.add("time", std::int64_t{sys::realtime_nanos()});
   json.add_raw("cpu", cpu(stats)).add_raw("memory", memory(stats));
-  json.add_raw("pids", JsonWriter().add("current", stats.pids_current).add("limit", stats.pids_limit).text());
+  json.add_raw("pids", json::Object().add("current", stats.pids_current).add("limit", stats.pids_limit).text());
   json.add_raw("io_bytes", io_array(stats.io_bytes)).add_raw("io_operations", io_array(stats.io_operations));
   return json.add_raw("hugetlb", hugetlb.text()).text();
 }

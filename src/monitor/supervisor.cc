@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "base/text.h"
-#include "monitor/json_writer.h"
+#include "codec/json_writer.h"
 #include "monitor/log/gzip_file.h"
 #include "sys/children.h"
 #include "sys/memory.h"
@@ -45,15 +45,15 @@ Supervisor::Supervisor(loop::Loop& loop, MonitorOptions options)
               .ended =
                   [this](std::string const& id, int exit_code) {
                     control_.publish(
-                        JsonWriter().add("event", "exec_exit").add("exec_id", id).add("exit_code", exit_code).text());
+                        json::Object().add("event", "exec_exit").add("exec_id", id).add("exit_code", exit_code).text());
                     check_finished();
                   },
               .detached =
                   [this](std::string const& id) {
-                    control_.publish(JsonWriter().add("event", "detach").add("exec_id", id).text());
+                    control_.publish(json::Object().add("event", "detach").add("exec_id", id).text());
                   },
               .started = [this] { assign_early_exits(); }}),
-      oom_(loop, [this] { control_.publish(JsonWriter().add("event", "oom").text()); }) {
+      oom_(loop, [this] { control_.publish(json::Object().add("event", "oom").text()); }) {
   record_.id = options_.container.id;
 }
 
@@ -67,7 +67,7 @@ Result<void> Supervisor::begin() {
   stdio.stdin_mode = options_.stdin_mode;
   stdio.log = log_.get();
   stdio.drained = [this] { check_finished(); };
-  stdio.detached = [this] { control_.publish(JsonWriter().add("event", "detach").text()); };
+  stdio.detached = [this] { control_.publish(json::Object().add("event", "detach").text()); };
   stdio_ = TRY(Stdio::create(loop_, scratch_, std::move(stdio)));
   TRY(helpers_.start([this] { return create_in_helper(); },
                      [this](Result<std::string> result) { on_created(std::move(result)); }));
@@ -201,7 +201,7 @@ void Supervisor::finish() {
   phase_ = Phase::kFinished;
   log_->idle();
   for (ReplyTo const& waiter : std::exchange(waiters_, {})) control_.reply(waiter, record_.to_json());
-  control_.publish(JsonWriter().add("event", "exit").add_raw("record", record_.to_json()).text());
+  control_.publish(json::Object().add("event", "exit").add_raw("record", record_.to_json()).text());
   if (options_.linger.count() == 0) return leave();
   linger_ = loop_.after(options_.linger, [this] { leave(); });
 }
