@@ -456,7 +456,8 @@ TEST_F(Monitor, CompressesRotatedLogsInTheBackground) {
                      .value();
   launch("i=0; while [ $i -lt 5000 ]; do echo line $i; i=$((i+1)); done; sleep 1");
   EXPECT_EQ(wait_for_monitor(), 0);
-  EXPECT_TRUE(sys::exists(dir_ + "/log.1.gz"));
+  // The newest may have been rotated just before the end: it is then compressed later, or not.
+  EXPECT_TRUE(sys::exists(dir_ + "/log.1.gz") || sys::exists(dir_ + "/log.2.gz"));
   EXPECT_TRUE(log_text().ends_with("line 4999\n"));
   EXPECT_TRUE(log_text().starts_with("line 0\n"));
 }

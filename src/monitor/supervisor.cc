@@ -214,12 +214,13 @@ void Supervisor::leave() {
 
 // In a process of its own: the monitor stays small and the container's output goes on meanwhile.
 void Supervisor::compress_log() {
-  auto const work = log_->file()->start_compression();
-  if (!work) return;
+  auto next = log_->file()->start_compression();
+  if (!next) return;
+  auto const work = std::make_shared<log::RotatingFile::Compression>(std::move(*next));
   Result<void> const started = helpers_.start(
       [work]() -> Result<std::string> {
         sys::lower_priority(19);
-        TRY(log::gzip_file(work->from, work->to));
+        TRY(log::gzip_file(work->from.get(), work->to));
         return std::string();
       },
       [this](Result<std::string> const& result) {

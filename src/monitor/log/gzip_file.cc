@@ -11,22 +11,21 @@
 
 namespace davit::monitor::log {
 
-Result<void> gzip_file(std::string const& from, std::string const& to) {
-  UniqueFd const input = TRY(sys::open(from, O_RDONLY));
+Result<void> gzip_file(int from, std::string const& to) {
   UniqueFd const output = TRY(sys::open(to, O_WRONLY | O_CREAT | O_TRUNC, 0640));
   Rollback undo;
   undo.add([&] { (void)sys::unlink_at(AT_FDCWD, to); });
   z_stream stream{};
   constexpr int kGzip = 16;  // deflateInit2: a gzip header instead of zlib's
   if (::deflateInit2(&stream, Z_DEFAULT_COMPRESSION, Z_DEFLATED, MAX_WBITS + kGzip, 8, Z_DEFAULT_STRATEGY) != Z_OK) {
-    return Error(Errc::kResourceExhausted, "gzip '" + from + "': no memory");
+    return Error(Errc::kResourceExhausted, "gzip to '" + to + "': no memory");
   }
   Rollback end;
   end.add([&] { ::deflateEnd(&stream); });
   std::array<char, 16384> in, out;
   int state = Z_OK;
   while (state != Z_STREAM_END) {
-    std::size_t const count = TRY_CTX(sys::read(input.get(), in), from);
+    std::size_t const count = TRY_CTX(sys::read(from, in), to);
     stream.next_in = reinterpret_cast<Bytef*>(in.data());
     stream.avail_in = static_cast<uInt>(count);
     do {

@@ -7,7 +7,8 @@
 
 namespace davit::monitor::log {
 
-// Writes `to` (replaced where it exists, mode 0640) and makes it durable. On failure nothing is left at `to`.
-Result<void> gzip_file(std::string const& from, std::string const& to);
+// Compresses what there is to read from `from` to `to` (replaced where it exists, mode 0640) and makes it durable. On failure
+// nothing is left at `to`.
+Result<void> gzip_file(int from, std::string const& to);
 
 }  // namespace davit::monitor::log

@@ -211,17 +211,17 @@ TEST_P(Formats, RotatesBySizeAndReadsAcrossFiles) {
     // As the monitor does, but here and now; every other one, so that plain and compressed files are mixed.
     if (at % 2000 == 0) {
       if (auto work = writer->file()->start_compression()) {
-        writer->file()->finish_compression(gzip_file(work->from, work->to).ok());
+        writer->file()->finish_compression(gzip_file(work->from.get(), work->to).ok());
       }
     }
   }
   writer->idle();
   while (auto work = writer->file()->start_compression()) {
-    if (work->from == path + ".1") {
+    if (work->name == path + ".1") {
       writer->file()->finish_compression(false);  // one stays plain
       break;
     }
-    writer->file()->finish_compression(gzip_file(work->from, work->to).ok());
+    writer->file()->finish_compression(gzip_file(work->from.get(), work->to).ok());
   }
   EXPECT_TRUE(sys::exists(path + ".3.gz"));
   EXPECT_FALSE(sys::exists(path + ".3"));
@@ -262,8 +262,14 @@ TEST_P(Formats, ACompressionMayFinishAfterFurtherRotations) {
   auto const work = writer->file()->start_compression();
   ASSERT_TRUE(work);
   EXPECT_FALSE(writer->file()->start_compression());
-  ASSERT_TRUE(gzip_file(work->from, work->to).ok());
+  struct stat before {};
+  ASSERT_EQ(::fstat(work->from.get(), &before), 0);
+  // The rotation comes between the decision and the work: the open file is meant, not what has its name by then.
   rotate();
+  struct stat other {};
+  ASSERT_EQ(::stat(work->name.c_str(), &other), 0);
+  EXPECT_NE(before.st_ino, other.st_ino);
+  ASSERT_TRUE(gzip_file(work->from.get(), work->to).ok());
   writer->file()->finish_compression(true);
   EXPECT_TRUE(sys::exists(path + ".2.gz"));
   EXPECT_FALSE(sys::exists(path + ".2"));

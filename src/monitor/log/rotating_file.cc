@@ -92,9 +92,10 @@ std::optional<RotatingFile::Compression> RotatingFile::start_compression() {
   if (!compress_ || compressing_ != 0 || compression_failed_) return std::nullopt;
   // Oldest first: the newest is the one that a reader wants next.
   for (unsigned index = max_files_ - 1; index > 0; --index) {
-    if (!sys::exists(rotated_name(index))) continue;
+    auto file = sys::open(rotated_name(index), O_RDONLY);
+    if (!file) continue;
     compressing_ = index;
-    return Compression{rotated_name(index), temporary_name()};
+    return Compression{std::move(*file), rotated_name(index), temporary_name()};
   }
   return std::nullopt;
 }

@@ -33,9 +33,11 @@ class RotatingFile {
   // Opens the path again: somebody (kubelet) has renamed the file.
   Result<void> reopen();
 
-  // A rotated file that should be compressed and the name to write to.
+  // A rotated file that should be compressed and the name to write to. The file is open already: by the time that another
+  // process gets to it, its name may be another file's.
   struct Compression {
-    std::string from, to;
+    UniqueFd from;
+    std::string name, to;
   };
   // Nullopt when there is none or one is being worked on. Must be answered with finish_compression.
   std::optional<Compression> start_compression();
