@@ -44,7 +44,8 @@ if(DAVIT_FUZZ)
   set(DAVIT_STATIC OFF)
 endif()
 if(DAVIT_TIDY)
-  find_program(DAVIT_CLANG_TIDY NAMES clang-tidy-14 clang-tidy REQUIRED)
+  string(REGEX MATCH "^[0-9]+" clang_major "${CMAKE_CXX_COMPILER_VERSION}")  # the compiler's own: 14 on Debian 12, 19 on 13
+  find_program(DAVIT_CLANG_TIDY NAMES clang-tidy-${clang_major} clang-tidy REQUIRED)
   set(CMAKE_CXX_CLANG_TIDY ${DAVIT_CLANG_TIDY})
 endif()
 
