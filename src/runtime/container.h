@@ -34,7 +34,7 @@ struct State {
   std::string bundle;  // absolute
   std::string rootfs;  // absolute
   std::string oci_version;
-  pid_t pid = 0;                 // of PID 1, in the caller's namespace
+  pid_t pid = 0;                 // of PID 1, in the caller's namespace; 0: a create that goes on or was killed
   std::uint64_t start_time = 0;  // field 22 of /proc/PID/stat: tells a reused pid
   std::string created;           // RFC 3339
   std::uint32_t owner_uid = 0;

@@ -134,9 +134,26 @@ class Creator {
     options.container_id = options_.id;
     options.systemd_driver = options_.systemd_cgroup;
     options.ignore_permission = ::geteuid() != 0;
+    state_.cgroup_paths = TRY_CTX(Cgroup::planned_paths(cgroups_, options), "cgroup");
+    TRY(save_beginning());
     cgroup_ = TRY_CTX(Cgroup::create(cgroups_, options), "cgroup");
     rollback_.add([this] { (void)cgroup_.remove(); });
     TRY(cgroup_.apply(spec_.linux->resources.value_or(oci::Resources{})));
+    return {};
+  }
+
+  // Before anything is made that outlives this process: should it be killed, `delete --force` knows where to look.
+  Result<void> save_beginning() {
+    state_.id = options_.id;
+    state_.bundle = bundle_;
+    state_.rootfs = rootfs_;
+    state_.oci_version = spec_.oci_version;
+    state_.created = now_text();
+    state_.owner_uid = ::geteuid();
+    state_.annotations = spec_.annotations;
+    state_.hooks.poststart = spec_.hooks.poststart;
+    state_.hooks.poststop = spec_.hooks.poststop;
+    TRY_CTX(directory_.save(state_), "save the state");
     return {};
   }
 
@@ -150,19 +167,10 @@ class Creator {
       (void)sys::pidfd_send_signal(pidfd_.get(), SIGKILL);
       if (options_.parent == Parent::kCaller) (void)sys::wait_for(pid);
     });
-    state_.id = options_.id;
-    state_.bundle = bundle_;
-    state_.rootfs = rootfs_;
-    state_.oci_version = spec_.oci_version;
     state_.pid = child.pid;
     state_.start_time = TRY(sys::process_stat(child.pid)).start_time;
-    state_.created = now_text();
-    state_.owner_uid = ::geteuid();
-    state_.annotations = spec_.annotations;
     state_.cgroup_paths = cgroup_.paths();
     state_.namespaces = container_namespaces(spec_);
-    state_.hooks.poststart = spec_.hooks.poststart;
-    state_.hooks.poststop = spec_.hooks.poststop;
     if (plan_.new_user_namespace) {
       TRY(write_id_maps(child.pid, spec_.linux->uid_mappings, spec_.linux->gid_mappings));
     }

@@ -87,7 +87,8 @@ namespace {
 
 Result<void> remove_cgroup(State const& state) {
   Cgroup cgroup = cgroup_of(state);
-  // Without a pid namespace of its own the container's other processes outlive PID 1.
+  // Without a pid namespace of its own the container's other processes outlive PID 1; of a create that was killed only
+  // the cgroup tells which process is its.
   if ((state.namespaces & abi::kNewPid) == 0) {
     auto const left = cgroup.processes();
     if (left.ok() && !left->empty()) (void)cgroup.signal_all(SIGKILL);
@@ -153,7 +154,7 @@ Result<void> open_exec_cgroups(State const& state, std::string const& below, Exe
     }
     for (auto& [controller, path] : paths) path = sys::clean_path(path + "/" + below);
   }
-  Cgroup const cgroup = Cgroup::from_paths(std::move(paths));
+  Cgroup const cgroup = Cgroup::from_paths(paths);
   plan.cgroup_v2 = TRY_CTX(cgroup.open_v2_directory(), "--cgroup");
   if (plan.cgroup_v2.valid()) {
     // A copy of the mount that ends at this directory: the process that enters holds it while the container's processes
@@ -169,6 +170,7 @@ Result<void> open_exec_cgroups(State const& state, std::string const& below, Exe
 Result<void> check_running(std::string const& root, State const& state, bool ignore_paused) {
   Status const status = current_status(root, state);
   if (status == Status::kStopped) return Error(Errc::kConflict, "cannot exec in a stopped container");
+  if (status == Status::kCreating) return Error(Errc::kConflict, "cannot exec in a container that is being created");
   if (status == Status::kPaused && !ignore_paused) {
     return Error(Errc::kConflict, "cannot exec in a paused container (use --ignore-paused to override)");
   }

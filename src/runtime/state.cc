@@ -196,10 +196,11 @@ Result<oci::Spec> load_config(std::string const& root, std::string const& id) {
 Cgroup cgroup_of(State const& state) { return Cgroup::from_paths(state.cgroup_paths); }
 
 Status current_status(std::string const& root, State const& state) {
+  if (state.pid == 0) return Status::kCreating;
   auto const process = sys::process_stat(state.pid);
   bool const gone =
       !process || process->start_time != state.start_time || process->state == 'Z' || process->state == 'X';
-  if (state.pid <= 0 || gone) return Status::kStopped;
+  if (state.pid < 0 || gone) return Status::kStopped;
   auto const directory = StateDirectory::open(root, state.id);
   if (directory.ok() && directory->waits_for_start()) return Status::kCreated;
   return cgroup_of(state).frozen().value_or(false) ? Status::kPaused : Status::kRunning;

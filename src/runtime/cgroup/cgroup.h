@@ -76,11 +76,14 @@ class Cgroup {
     bool ignore_permission = false;
   };
 
+  // The directories that create() will use, so that they can be noted before they exist: "cpu" -> path, v2: "".
+  // kConflict when one of them holds processes, which are then not those of a container to be.
+  static Result<std::map<std::string, std::string>> planned_paths(CgroupHost const& host, Options const& options);
   // Makes the directories. kConflict when the group exists and holds processes. On failure nothing is left behind.
   static Result<Cgroup> create(CgroupHost const& host, Options const& options);
   // An existing one, from the paths saved in the container's state ("cpu" -> "/sys/fs/cgroup/cpu/docker/ID"; v2: "").
   // Directories that are gone are not an error.
-  static Cgroup from_paths(std::map<std::string, std::string> paths);
+  static Cgroup from_paths(std::map<std::string, std::string> const& paths);
 
   std::map<std::string, std::string> const& paths() const { return paths_; }
   // The path of a v1 controller's or the v2 directory; empty when there is none.

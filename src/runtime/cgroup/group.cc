@@ -39,13 +39,18 @@ Result<void> make_directories(std::string const& path, Rollback& undo) {
 
 enum class Found { kMade, kEmpty };
 
+Result<void> check_empty(std::string const& path) {
+  std::vector<int> const pids = TRY(processes_below(path));
+  if (pids.empty()) return {};
+  return Error(Errc::kConflict, "control group '" + path + "' holds processes already (" +
+                                    std::to_string(pids.front()) + (pids.size() > 1 ? " and others)" : ")"));
+}
+
 Result<Found> make_group(std::string const& path, Rollback& undo) {
   long const result = sys::raw::mkdirat(AT_FDCWD, path.c_str(), 0755);
   if (result == -EEXIST) {
-    std::vector<int> const pids = TRY(processes_below(path));
-    if (pids.empty()) return Found::kEmpty;
-    return Error(Errc::kConflict, "control group '" + path + "' holds processes already (" +
-                                      std::to_string(pids.front()) + (pids.size() > 1 ? " and others)" : ")"));
+    TRY(check_empty(path));
+    return Found::kEmpty;
   }
   if (result == 0) {
     undo.add([path] { sys::raw::unlinkat(AT_FDCWD, path.c_str(), AT_REMOVEDIR); });
@@ -97,17 +102,38 @@ Result<void> prepare(CgroupHost const& host, CgroupHierarchy const& hierarchy, s
   return {};
 }
 
+struct Placement {
+  GroupPath group;
+  OwnGroups own;  // only for a group relative to the caller's
+};
+
+Result<Placement> place(Cgroup::Options const& options) {
+  Placement placement;
+  placement.group = TRY(parse_cgroups_path(options));
+  if (!placement.group.absolute) placement.own = parse_proc_cgroup(TRY(sys::read_file("/proc/self/cgroup")));
+  return placement;
+}
+
 }  // namespace
 
+Result<std::map<std::string, std::string>> Cgroup::planned_paths(CgroupHost const& host, Options const& options) {
+  Placement const placement = TRY(place(options));
+  std::map<std::string, std::string> paths;
+  for (CgroupHierarchy const& hierarchy : host.hierarchies) {
+    std::string const path = group_directory(hierarchy, placement.group, placement.own);
+    TRY(check_empty(path));
+    for (std::string const& controller : hierarchy.controllers) paths[controller] = path;
+  }
+  return paths;
+}
+
 Result<Cgroup> Cgroup::create(CgroupHost const& host, Options const& options) {
-  GroupPath const group = TRY(parse_cgroups_path(options));
-  OwnGroups own;
-  if (!group.absolute) own = parse_proc_cgroup(TRY(sys::read_file("/proc/self/cgroup")));
+  Placement const placement = TRY(place(options));
   Cgroup cgroup;
   cgroup.ignore_permission_ = options.ignore_permission;
   Rollback undo;
   for (CgroupHierarchy const& hierarchy : host.hierarchies) {
-    std::string path = group_directory(hierarchy, group, own);
+    std::string path = group_directory(hierarchy, placement.group, placement.own);
     Result<void> prepared = prepare(host, hierarchy, path, undo);
     if (!prepared) {
       if (options.ignore_permission && is_permission(prepared.error().error_number())) continue;
@@ -120,7 +146,7 @@ Result<Cgroup> Cgroup::create(CgroupHost const& host, Options const& options) {
   return cgroup;
 }
 
-Cgroup Cgroup::from_paths(std::map<std::string, std::string> paths) {
+Cgroup Cgroup::from_paths(std::map<std::string, std::string> const& paths) {
   std::map<std::string, std::vector<std::string>> by_path;
   for (auto const& [controller, path] : paths) by_path[path].push_back(controller);
   Cgroup cgroup;
