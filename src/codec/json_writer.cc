@@ -5,6 +5,7 @@ namespace davit::json {
 namespace {
 
 // The length of the valid UTF-8 sequence at the start of text (RFC 3629: no surrogates, no overlong forms), 0 if none.
+// NOLINTNEXTLINE(readability-function-cognitive-complexity): the rows of the RFC's table, one after another
 std::size_t utf8_length(std::string_view text) {
   auto const byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
   auto const follows = [&](std::size_t i) { return i < text.size() && (byte(i) & 0xC0) == 0x80; };

@@ -46,7 +46,7 @@ Result<void> ExecSessions::prepare(Session& session, ExecRequest& request) {
   return {};
 }
 
-void ExecSessions::start(ExecRequest request, Started started) {
+void ExecSessions::start(ExecRequest request, Started const& started) {
   if (request.id.empty()) request.id = "exec-" + std::to_string(next_id_++);
   if (!valid_id(request.id)) {
     return started(Error(Errc::kInvalidArgument, "exec id '" + request.id.substr(0, kMaxIdSize) + "' is not valid"));

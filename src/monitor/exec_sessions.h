@@ -46,7 +46,7 @@ class ExecSessions {
       : loop_(loop), helpers_(helpers), scratch_(scratch), options_(std::move(options)) {}
 
   // kAlreadyExists, kResourceExhausted (kMaxRunning), kInvalidArgument; what the runtime says.
-  void start(ExecRequest request, Started started);
+  void start(ExecRequest request, Started const& started);
   // True: it was the process of a session.
   bool process_ended(sys::Exited const& exited);
   // Answers when the session has ended and its output is through; at once for one that has. kNotFound.

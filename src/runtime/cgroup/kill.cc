@@ -25,6 +25,15 @@ Result<void> signal_each(std::vector<int> const& pids, int signal) {
 
 bool is_missing(Error const& error) { return error.error_number() == ENOENT || error.error_number() == ENODEV; }
 
+// Linux 5.14's cgroup.kill reaches groups below and processes that fork meanwhile, frozen ones too. False: not there.
+Result<bool> kill_at_once(CgroupDirectory const* v2) {
+  if (v2 == nullptr) return false;
+  Result<void> killed = v2->write("cgroup.kill", "1");
+  if (killed) return true;
+  if (!is_missing(killed.error())) return std::move(killed).take_error();
+  return false;
+}
+
 }  // namespace
 
 Result<void> Cgroup::signal_all(int signal) {
@@ -34,13 +43,7 @@ Result<void> Cgroup::signal_all(int signal) {
   }
   CgroupDirectory const* const v2 = v2_directory();
   CgroupDirectory const* const v1_freezer = v1_directory("freezer");
-  bool swept = false;
-  if (v2 != nullptr) {
-    // Linux 5.14: reaches groups below and processes that fork meanwhile, frozen ones too.
-    Result<void> killed = v2->write("cgroup.kill", "1");
-    if (!killed && !is_missing(killed.error())) return std::move(killed).take_error();
-    swept = killed.ok();
-  }
+  bool const swept = TRY(kill_at_once(v2));
   if (swept && pure_v2()) return {};
   Backoff backoff(std::chrono::seconds(2));
   for (int round = 0; round < kRounds; ++round) {

@@ -131,7 +131,7 @@ Result<void> plan_memory(oci::MemoryResources const& memory, Plan& plan) {
 void plan_block_io(oci::BlockIoResources const& io, Plan& plan) {
   static constexpr char kField[] = "linux.resources.blockIO.";
   // CFQ (until Linux 4.20) has blkio.weight, BFQ has blkio.bfq.weight; with neither scheduler there is no weight.
-  auto const add = [&](std::string value, char const* cfq, char const* bfq, std::string const& field) {
+  auto const add = [&](std::string const& value, char const* cfq, char const* bfq, std::string const& field) {
     plan.push_back({"blkio", cfq, value, kField + field, bfq, bfq[0] != '\0' ? value : ""});
   };
   if (io.weight.value_or(0) != 0) add(std::to_string(*io.weight), "blkio.weight", "blkio.bfq.weight", "weight");

@@ -55,6 +55,7 @@ long make_component(int parent, char const* name, bool last, Create create) {
 
 }  // namespace
 
+// NOLINTNEXTLINE(readability-function-cognitive-complexity): one walk over one buffer, whose marks every step changes
 long open_in_root(int root, char const* wanted, Create create) {
   long const found = open_beneath(root, wanted);
   if (found != -ENOENT || create == Create::kNo) return found;

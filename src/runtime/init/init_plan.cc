@@ -77,25 +77,31 @@ Result<void> check_namespaces(oci::Spec const& spec, std::uint64_t all, InitPlan
   return {};
 }
 
-// A sysctl belongs to a namespace or it is the host's, which no container may change.
-Result<void> plan_sysctls(oci::Spec const& spec, std::uint64_t all, InitPlan& plan) {
+// The namespace that a sysctl belongs to (namespaces(7)); 0: it is the host's, which no container may change.
+std::uint64_t sysctl_namespace(std::string_view name) {
   constexpr std::array<std::string_view, 8> kIpc{"kernel.msgmax", "kernel.msgmnb",         "kernel.msgmni",
                                                  "kernel.sem",    "kernel.shmall",         "kernel.shmmax",
                                                  "kernel.shmmni", "kernel.shm_rmid_forced"};
+  if (name.starts_with("net.")) return abi::kNewNet;
+  if (name.starts_with("fs.mqueue.") || std::ranges::find(kIpc, name) != kIpc.end()) return abi::kNewIpc;
+  if (name == "kernel.domainname" || name == "kernel.hostname") return abi::kNewUts;
+  return 0;
+}
+
+// Dots and slashes swapped.
+std::string swapped(std::string text) {
+  std::ranges::transform(text, text.begin(), [](char c) { return c == '/' ? '.' : c == '.' ? '/' : c; });
+  return text;
+}
+
+Result<void> plan_sysctls(oci::Spec const& spec, std::uint64_t all, InitPlan& plan) {
   for (auto const& [given, value] : spec.linux->sysctl) {
     // "net/ipv4/conf/eth0.100/forwarding" is the form for names that hold dots (sysctl(8)).
-    std::string name = given;
-    std::string file = given;
     std::size_t const separator = given.find_first_of("./");
-    if (separator != std::string::npos && given[separator] == '/') {
-      std::ranges::transform(name, name.begin(), [](char c) { return c == '/' ? '.' : c == '.' ? '/' : c; });
-    } else {
-      std::ranges::transform(file, file.begin(), [](char c) { return c == '.' ? '/' : c == '/' ? '.' : c; });
-    }
-    std::uint64_t needed = 0;
-    if (name.starts_with("net.")) needed = abi::kNewNet;
-    if (name.starts_with("fs.mqueue.") || std::ranges::find(kIpc, name) != kIpc.end()) needed = abi::kNewIpc;
-    if (name == "kernel.domainname" || name == "kernel.hostname") needed = abi::kNewUts;
+    bool const slashes = separator != std::string::npos && given[separator] == '/';
+    std::string const name = slashes ? swapped(given) : given;
+    std::string const file = slashes ? given : swapped(given);
+    std::uint64_t const needed = sysctl_namespace(name);
     std::string const field = fmt::format("linux.sysctl: {}", given);
     if (needed == 0) return bad_field(field, "is not in a separate kernel namespace");
     if (!has(all, needed)) return bad_field(field, "needs a namespace of the container's own");
