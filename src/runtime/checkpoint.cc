@@ -24,7 +24,8 @@ class ImageDirectory {
   static Result<ImageDirectory> open(std::string path) {
     ImageDirectory out(std::move(path));
     if (!sys::exists(out.path_)) {
-      TRY_CTX(sys::mkdir_all(out.path_, 0700), "--image-path");
+      // A container's own root (user namespaces) passes through it to images that CRIU gives only their owner.
+      TRY_CTX(sys::mkdir_all(out.path_, 0711), "--image-path");
       out.made_ = true;
       return out;
     }
