@@ -6,6 +6,7 @@
 
 #include "sys/children.h"
 #include "sys/file.h"
+#include "sys/kernel_calls.h"
 #include "sys/pipe.h"
 
 namespace davit::monitor {
@@ -18,7 +19,8 @@ struct AnswerHeader {
   std::int32_t error_number;
 };
 
-std::string encode_answer(Result<std::string> const& result) {
+std::string encode_answer(Result<std::string> result) {
+  if (!result) result = sys::explain_missing_call(std::move(result).take_error());
   AnswerHeader header{};
   std::string text = result ? result.value() : result.error().to_string();
   if (text.size() > Helpers::kMaxAnswer) text.resize(Helpers::kMaxAnswer);

@@ -153,7 +153,7 @@ class Creator {
     state_.annotations = spec_.annotations;
     state_.hooks.poststart = spec_.hooks.poststart;
     state_.hooks.poststop = spec_.hooks.poststop;
-    TRY_CTX(directory_.save(state_), "save the state");
+    TRY_CTX(directory_.save_beginning(state_), "save the state");
     return {};
   }
 
@@ -168,7 +168,8 @@ class Creator {
       if (options_.parent == Parent::kCaller) (void)sys::wait_for(pid);
     });
     state_.pid = child.pid;
-    state_.start_time = TRY(sys::process_stat(child.pid)).start_time;
+    // A process that has ended already may also be reaped already (by a monitor): what it reported is still there.
+    if (auto const process = sys::process_stat(child.pid); process.ok()) state_.start_time = process->start_time;
     state_.cgroup_paths = cgroup_.paths();
     state_.namespaces = container_namespaces(spec_);
     if (plan_.new_user_namespace) {

@@ -66,7 +66,8 @@ Result<void> kill(std::string const& root, std::string const& id, int signal, Wh
   State const state = TRY(load_state(root, id));
   if (whom == Whom::kAll) return cgroup_of(state).signal_all(signal);
   auto const not_running = [] { return Error(Errc::kConflict, "container not running", ESRCH); };
-  auto const pidfd = sys::pidfd_open(state.pid);
+  auto pidfd = sys::pidfd_open(state.pid);
+  if (!pidfd && pidfd.error().error_number() == ENOSYS) return std::move(pidfd).take_error();
   // The descriptor first, then the check that it is still that process: the pid may be anybody's by now.
   Status const status = current_status(root, state);
   if (!pidfd || status == Status::kStopped) return not_running();
@@ -123,7 +124,8 @@ Result<void> remove(std::string const& root, std::string const& id, Force force)
     auto const pidfd = sys::pidfd_open(state.pid);
     if (status == Status::kPaused) (void)cgroup_of(state).thaw();
     if (pidfd) {
-      (void)sys::pidfd_send_signal(pidfd->get(), SIGKILL);
+      Result<void> const sent = sys::pidfd_send_signal(pidfd->get(), SIGKILL);
+      if (!sent && sent.error().error_number() != ESRCH) (void)sys::kill(state.pid, SIGKILL);
       if (!sys::process_exited(pidfd->get(), kKillWaitMs)) {
         return Error(Errc::kDeadlineExceeded, fmt::format("process {} does not die (stuck in the kernel?)", state.pid));
       }
@@ -182,7 +184,11 @@ Result<void> check_running(std::string const& root, State const& state, bool ign
 Result<pid_t> exec(ExecOptions const& options) {
   State const state = TRY(load_state(options.root, options.id));
   UniqueFd pidfd;
-  if (auto opened = sys::pidfd_open(state.pid); opened.ok()) pidfd = std::move(*opened);
+  if (auto opened = sys::pidfd_open(state.pid); opened.ok()) {
+    pidfd = std::move(*opened);
+  } else if (opened.error().error_number() != ESRCH && state.pid != 0) {
+    return std::move(opened).take_error();
+  }
   TRY(check_running(options.root, state, options.ignore_paused));
   oci::Spec const spec = TRY(load_config(options.root, options.id));
   ExecPlan plan;

@@ -15,6 +15,7 @@ namespace davit::runtime {
 namespace {
 
 constexpr char const* kStateFile = "state.json";
+constexpr char const* kBeginningFile = "beginning.json";
 constexpr char const* kConfigFile = "config.json";
 constexpr char const* kStartSocket = "start.sock";
 
@@ -132,6 +133,12 @@ Result<void> StateDirectory::save(State const& state) const {
   return sys::replace_file_at(fd_.get(), kStateFile, state_json(state), 0600, sys::Durability::kNone);
 }
 
+// Not state.json, and not renamed over it later: ext4 writes a file to disk before it replaces another.
+Result<void> StateDirectory::save_beginning(State const& state) const {
+  UniqueFd const file = TRY(sys::openat(fd_.get(), kBeginningFile, O_WRONLY | O_CREAT | O_TRUNC, 0600));
+  return sys::write_all(file.get(), state_json(state));
+}
+
 Result<void> StateDirectory::save_config(std::string_view json) const {
   UniqueFd const file = TRY(sys::openat(fd_.get(), kConfigFile, O_WRONLY | O_CREAT | O_TRUNC, 0600));
   return sys::write_all(file.get(), json);
@@ -139,6 +146,7 @@ Result<void> StateDirectory::save_config(std::string_view json) const {
 
 Result<State> StateDirectory::load() const {
   auto text = sys::read_file_at(fd_.get(), kStateFile);
+  if (!text && text.error().code() == Errc::kNotFound) text = sys::read_file_at(fd_.get(), kBeginningFile);
   if (!text && text.error().code() == Errc::kNotFound) {
     return does_not_exist(path_.substr(path_.rfind('/') + 1)).with_context("not created completely");
   }
@@ -161,7 +169,7 @@ bool StateDirectory::waits_for_start() const { return sys::exists(path_ + "/" + 
 void StateDirectory::started() const { (void)sys::unlink_at(fd_.get(), kStartSocket); }
 
 Result<void> StateDirectory::remove() const {
-  for (char const* name : {kStateFile, kConfigFile}) (void)sys::unlink_at(fd_.get(), name);
+  for (char const* name : {kStateFile, kBeginningFile, kConfigFile}) (void)sys::unlink_at(fd_.get(), name);
   if (sys::rmdir(path_)) return {};
   return sys::remove_tree(path_);
 }
@@ -206,6 +214,12 @@ Status current_status(std::string const& root, State const& state) {
   return cgroup_of(state).frozen().value_or(false) ? Status::kPaused : Status::kRunning;
 }
 
+namespace {
+bool is_container(std::string const& path) {
+  return sys::exists(path + "/" + kStateFile) || sys::exists(path + "/" + kBeginningFile);
+}
+}  // namespace
+
 std::vector<std::string> list_ids(std::string const& root) {
   auto const directory = sys::open(root, O_RDONLY | O_DIRECTORY);
   if (!directory) return {};
@@ -213,7 +227,7 @@ std::vector<std::string> list_ids(std::string const& root) {
   if (!names) return {};
   std::vector<std::string> ids;
   for (std::string& name : *names) {
-    if (check_id(name) && sys::exists(root + "/" + name + "/" + kStateFile)) ids.push_back(std::move(name));
+    if (check_id(name) && is_container(root + "/" + name)) ids.push_back(std::move(name));
   }
   std::ranges::sort(ids);
   return ids;

@@ -21,6 +21,9 @@ class StateDirectory {
   // kNotFound when there is none.
   static Result<StateDirectory> open(std::string const& root, std::string const& id);
 
+  // Before there is a process: what delete --force needs to know should the creator be killed. load() takes it as long
+  // as there is nothing better.
+  Result<void> save_beginning(State const& state) const;
   Result<void> save(State const& state) const;
   Result<void> save_config(std::string_view json) const;
   Result<State> load() const;

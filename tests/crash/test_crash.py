@@ -269,3 +269,17 @@ def test_a_monitor_killed_at_any_moment_leaves_what_force_removes(bundles, momen
 
     count = 100 if ALL else 24
     at_once(attempt, [(bundles(), moments.uniform(0, 0.04)) for _ in range(count)])
+
+
+@pytest.mark.seconds(120)
+def test_a_program_that_ends_before_its_creator_has_looked_at_it_is_recorded(bundles):
+    """The monitor reaps its child while the helper that made it still reads about it."""
+
+    def life(case):
+        bundle, code = case
+        command, directory = monitor_command(bundle.sh(f"exit {code}"))
+        result = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+        assert result.returncode == 0, result.stderr
+        assert json.loads(read(f"{directory}/exit.json"))["exit_code"] == code
+
+    at_once(life, [(bundles(), code) for code in range(200 if ALL else 40)])

@@ -13,6 +13,7 @@
 #include "monitor/command.h"
 #include "runtime/protect.h"
 #include "sys/file.h"
+#include "sys/kernel_calls.h"
 
 namespace davit::front {
 
@@ -152,8 +153,8 @@ int runtime_main(int argc, char** argv) {
   Command const* const command = find_command(name);
   if (command == nullptr && !monitor) return unknown_command(log, name);
   if (monitor || command->enters_container) {
-    Result<void> const safe = runtime::protect_binary(argv);
-    if (!safe) return fail(log, safe.error().to_string(), 1);
+    Result<void> safe = runtime::protect_binary(argv);
+    if (!safe) return fail(log, sys::explain_missing_call(std::move(safe).take_error()).to_string(), 1);
   }
   if (globals.root.front() != '/') {
     auto const here = sys::current_directory();
@@ -164,9 +165,10 @@ int runtime_main(int argc, char** argv) {
     with_root.insert(with_root.end(), command_line.begin() + 1, command_line.end());
     return monitor::monitor_command(with_root);
   }
-  CommandResult const status = command->run(globals, command_line.subspan(1));
-  if (!status) return fail(log, status.error().to_string(), command->error_status);
-  return *status;
+  CommandResult status = command->run(globals, command_line.subspan(1));
+  if (status) return *status;
+  Error const error = sys::explain_missing_call(std::move(status).take_error());
+  return fail(log, error.to_string(), command->error_status);
 }
 
 }  // namespace davit::front

@@ -28,7 +28,7 @@ long state_file(std::string const& state) {
 
 [[noreturn]] void hook_program(HookPlan const& hook, int state, int error_pipe) {
   long result = raw::dup3(state, 0, 0);
-  raw::close_range(3, ~0U, 1U << 2 /* CLOSE_RANGE_CLOEXEC */);
+  if (result >= 0) result = raw::close_range(3, ~0U, 1U << 2 /* CLOSE_RANGE_CLOEXEC */);
   if (result >= 0) result = raw::execve(hook.path.c_str(), hook.args.data(), hook.env.data());
   int const error = static_cast<int>(-result);
   (void)raw::write(error_pipe, &error, sizeof error);

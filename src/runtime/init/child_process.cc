@@ -342,7 +342,7 @@ void become_program(ProcessPlan const& process, StartGate& gate, Reporter& repor
   give_stdio(process);
   char home[4096];
   if (process.set_home) process.env.set_spare(find_home(process.uid, home, sizeof home));
-  raw::close_range(3 + process.preserve_fds, ~0U, 1U << 2 /* CLOSE_RANGE_CLOEXEC */);
+  reporter.need(raw::close_range(3 + process.preserve_fds, ~0U, 1U << 2 /* CLOSE_RANGE_CLOEXEC */), Stage::kCloseRange);
 
   drop_bounding(process, reporter);
   long const entered = enter_directory(process.cwd.c_str());

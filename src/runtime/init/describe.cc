@@ -105,6 +105,8 @@ Error process_error(Report const& report, ProcessPlan const& process) {
       return Error::from_errno(error, "linux.seccomp: load the filter");
     case Stage::kStdio:
       return Error::from_errno(error, "set up standard streams");
+    case Stage::kCloseRange:
+      return Error::from_errno(error, "keep other descriptors from the program: close_range");
     case Stage::kFindProgram:
       return program_error(process, error);
     case Stage::kExec:

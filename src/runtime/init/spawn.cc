@@ -187,8 +187,10 @@ Result<Spawned> spawn_init(InitPlan& plan, Parent parent, std::map<std::string, 
   if (!plan.joins.empty()) hidden.emplace();
   if (plan.join_in_helper) {
     pid_t const pid = TRY(spawn_by_helper(plan, parent));
-    UniqueFd pidfd = TRY(sys::pidfd_open(pid));
-    return Spawned{pid, std::move(pidfd), std::move(pair.first)};
+    auto pidfd = sys::pidfd_open(pid);
+    // ESRCH: it has ended and its parent, a monitor, has reaped it. Its report says why.
+    if (!pidfd && pidfd.error().error_number() != ESRCH) return std::move(pidfd).take_error();
+    return Spawned{pid, pidfd ? std::move(*pidfd) : UniqueFd(), std::move(pair.first)};
   }
   sys::Cloned child = TRY_CTX(sys::clone3(clone_arguments(plan.new_namespaces, parent, plan.cgroup_v2)),
                               "create the container's namespaces");

@@ -56,6 +56,7 @@ enum class Stage : std::int32_t {
   kNoNewPrivileges,
   kSeccomp,
   kStdio,
+  kCloseRange,
   kExec,
 };
 
