@@ -68,16 +68,15 @@ void append_quoted(std::string& out, std::string_view text) {
     text.remove_prefix(plain);
     if (text.empty()) break;
     auto const c = static_cast<unsigned char>(text[0]);
-    std::size_t length = 1;
+    std::size_t const length = utf8_length(text);
     if (c < 0x80) {
       append_escape(out, text[0]);
-    } else if ((length = utf8_length(text)) != 0) {
+    } else if (length != 0) {
       out += text.substr(0, length);
     } else {
       out += "\xEF\xBF\xBD";
-      length = 1;
     }
-    text.remove_prefix(length);
+    text.remove_prefix(length != 0 ? length : 1);
   }
   out += '"';
 }
