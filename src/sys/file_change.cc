@@ -1,5 +1,6 @@
 #include "sys/file_change.h"
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -15,6 +16,11 @@ Result<void> rename(std::string const& from, std::string const& to) {
 Result<void> truncate(int fd, std::uint64_t size) {
   if (::ftruncate(fd, static_cast<off_t>(size)) == 0) return {};
   return Error::from_errno(errno, "ftruncate");
+}
+
+Result<void> reserve_space(int fd, std::uint64_t offset, std::uint64_t size) {
+  if (::fallocate(fd, FALLOC_FL_KEEP_SIZE, static_cast<off_t>(offset), static_cast<off_t>(size)) == 0) return {};
+  return Error::from_errno(errno, "fallocate");
 }
 
 Result<void> sync(int fd) {

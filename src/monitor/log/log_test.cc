@@ -298,6 +298,20 @@ TEST_P(Formats, ATornEndCostsOnlyTheTornEntry) {
   }
 }
 
+TEST_P(Formats, SpaceTakenAheadIsGivenBack) {
+  std::string const path = dir_ / "log";
+  auto const writer = LogWriter::open(options(GetParam().name, path)).value();
+  for (int i = 0; i < 4; ++i) {
+    writer->write(Stream::kStdout, std::string(99'999, 'x') + "\n", kTime);
+    writer->flush();
+  }
+  writer->idle();
+  struct stat info {};
+  ASSERT_EQ(::stat(path.c_str(), &info), 0);
+  EXPECT_GT(info.st_size, 400'000);
+  EXPECT_LT(info.st_blocks * 512, info.st_size + 128 * 1024);
+}
+
 TEST_P(Formats, SinceAndUntilSelect) {
   std::string const path = dir_ / "log";
   auto writer = LogWriter::open(options(GetParam().name, path)).value();

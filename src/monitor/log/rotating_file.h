@@ -26,6 +26,8 @@ class RotatingFile {
 
   // All of data or, where the disk does not take it, nothing of it. Never blocks longer than write(2) to a file.
   Result<void> append(std::string_view data);
+  // Gives back disk space that was taken ahead of the data.
+  void release_reserve();
   // Cuts what a crash left half-written at the end.
   Result<void> cut_to(std::uint64_t size);
   // Goes on as well as it can: whatever fails, there is a file to append to afterwards.
@@ -33,8 +35,8 @@ class RotatingFile {
   // Opens the path again: somebody (kubelet) has renamed the file.
   Result<void> reopen();
 
-  // A rotated file that should be compressed and the name to write to. The file is open already: by the time that another
-  // process gets to it, its name may be another file's.
+  // A rotated file that should be compressed and the name to write to. The file is open already: by the time that
+  // another process gets to it, its name may be another file's.
   struct Compression {
     UniqueFd from;
     std::string name, to;
@@ -51,6 +53,7 @@ class RotatingFile {
         compress_(options.compress),
         file_(std::move(file)),
         size_(size) {}
+  void reserve(std::size_t coming);
   std::string rotated_name(unsigned index) const { return path_ + "." + std::to_string(index); }
   std::string temporary_name() const { return path_ + ".gz.tmp"; }
 
@@ -60,6 +63,8 @@ class RotatingFile {
   bool compress_;
   UniqueFd file_;
   std::uint64_t size_;
+  bool reserves_ = false;       // the file system gains by space taken ahead
+  std::uint64_t reserved_ = 0;  // where the space ends that was taken ahead, or asked for in vain; 0: none
   // Number of the file that is being compressed; it grows when files rotate meanwhile. 0: none.
   unsigned compressing_ = 0;
   bool compression_failed_ = false;  // not tried again for the same file before the next rotation

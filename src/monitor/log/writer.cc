@@ -117,6 +117,7 @@ bool LogWriter::report_loss() {
 
 void LogWriter::idle() {
   flush();
+  if (file_) file_->release_reserve();
   batch_.release();
   for (Line& line : lines_) {
     if (line.carry.empty()) line.carry.release();
