@@ -40,8 +40,10 @@ struct State {
   std::uint32_t owner_uid = 0;
   std::map<std::string, std::string> annotations;
   std::map<std::string, std::string> cgroup_paths;
-  std::uint64_t namespaces = 0;  // clone flags of those that are not the creator's: what exec joins
-  oci::Hooks hooks;              // poststart and poststop: they run in later processes
+  std::uint64_t namespaces = 0;    // clone flags of those that are not the creator's: what exec joins
+  bool own_pid_namespace = false;  // made for it: its processes end with PID 1
+  bool new_keyring = false;        // has a session keyring of its own, which exec joins
+  oci::Hooks hooks;                // poststart and poststop: they run in later processes
 };
 
 // kIfTerminal: console_socket_fd is there in case that process.terminal is set.
@@ -64,6 +66,7 @@ struct CreateOptions {
   std::string notify_socket;          // the caller's NOTIFY_SOCKET (sd_notify(3)); empty: none
   std::array<int, 3> stdio{0, 1, 2};  // ignored with a terminal
   Parent parent = Parent::kCaller;
+  int interrupt_fd = -1;       // when readable: give up, undo and return kCancelled (borrowed; hooks are killed)
   bool start_at_once = false;  // run: no `start` is waited for
 };
 
@@ -104,7 +107,6 @@ struct ExecOptions {
   std::string console_socket;
   int console_socket_fd = -1;
   unsigned preserve_fds = 0;
-  bool no_new_keyring = true;
   bool ignore_paused = false;
   std::string cgroup_path;  // --cgroup: below the container's own, "" its own
   std::array<int, 3> stdio{0, 1, 2};

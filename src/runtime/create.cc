@@ -1,7 +1,9 @@
 #include <fmt/format.h>
+#include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <array>
 #include <csignal>
 #include <ctime>
 
@@ -69,7 +71,11 @@ class Creator {
     TRY(spawn());
     start_socket.reset();
     TRY(follow());
-    if (!options_.start_at_once) TRY(directory_.save(state_));
+    if (!options_.start_at_once) {
+      TRY(directory_.save(state_));
+      // Only now may it wait for `start`: should we die before, nobody would know of it, and it ends.
+      TRY(go());
+    }
     TRY(write_pid_file(options_.pid_file, state_.pid));
     if (options_.start_at_once) run_poststart_hooks(state_);
     if (notify_.valid()) TRY(forward_in_background());
@@ -163,6 +169,10 @@ class Creator {
     pidfd_ = std::move(child.pidfd);
     // The copy of the plan in this process has served: what it holds open must not outlive the start in a long-lived
     // caller.
+    rollback_.add([this] {
+      // After a failure past the runtime's hooks (runtime.md, "Lifecycle").
+      if (hooks_ran_) run_poststop_hooks(state_);
+    });
     rollback_.add([this, pid = child.pid] {
       (void)sys::pidfd_send_signal(pidfd_.get(), SIGKILL);
       if (options_.parent == Parent::kCaller) (void)sys::wait_for(pid);
@@ -171,30 +181,55 @@ class Creator {
     // A process that has ended already may also be reaped already (by a monitor): what it reported is still there.
     if (auto const process = sys::process_stat(child.pid); process.ok()) state_.start_time = process->start_time;
     state_.cgroup_paths = cgroup_.paths();
-    state_.namespaces = container_namespaces(spec_);
+    state_.namespaces = plan_.own_namespaces;
+    state_.own_pid_namespace = plan_.own_pid_namespace;
+    state_.new_keyring = plan_.process.new_keyring;
     if (plan_.new_user_namespace) {
       TRY(write_id_maps(child.pid, spec_.linux->uid_mappings, spec_.linux->gid_mappings));
     }
-    if (plan_.wait_for_parent) TRY(go());
+    if (plan_.new_user_namespace || plan_.joined_user_namespace) TRY(prepare_user_namespace());
     // While the child sets itself up.
     TRY_CTX(directory_.save_config(config_), "save config.json");
     if (options_.start_at_once) TRY_CTX(directory_.save(state_), "save the state");
     return {};
   }
 
+  // What a process in a user namespace has no privilege for any more.
+  Result<void> prepare_user_namespace() {
+    for (RlimitPlan const& limit : plan_.process.rlimits) {
+      long const set = sys::raw::call(SYS_prlimit64, state_.pid, limit.resource, &limit.limit, nullptr);
+      if (set < 0) return Error::from_errno(static_cast<int>(-set), fmt::format("process.rlimits: set {}", limit.name));
+    }
+    TRY(go());
+    return send_trees(plan_, pidfd_.get(), sync_.get());
+  }
+
   // The caller goes on to wait for the program; readiness is passed on by a process of its own until it is said.
   Result<void> forward_in_background() {
     sys::Cloned const forwarder = TRY(sys::clone3({}));
     if (forwarder.pid != 0) return {};
+    // Nothing of the caller's may stay open in it: who reads our output to its end would wait for READY.
+    long const nothing = sys::raw::openat(AT_FDCWD, "/dev/null", O_RDWR);
+    for (int fd = 0; fd < 3 && nothing >= 0; ++fd) (void)sys::raw::dup3(static_cast<int>(nothing), fd, 0);
     (void)forward_readiness(notify_.get(), options_.notify_socket, state_.pid, pidfd_.get());
     sys::raw::exit_now(0);
   }
 
   Result<void> go() { return sys::write_all(sync_.get(), "g"); }
 
+  Result<void> await_report() {
+    if (options_.interrupt_fd < 0) return {};
+    std::array<pollfd, 2> events{{{sync_.get(), POLLIN, 0}, {options_.interrupt_fd, POLLIN, 0}}};
+    while (::poll(events.data(), events.size(), -1) < 0) {
+    }
+    if (events[0].revents == 0) return Error(Errc::kCancelled, "interrupted by a signal", ECANCELED);
+    return {};
+  }
+
   // Answers what the child asks for until it is ready (or runs its program).
   Result<void> follow() {
     for (;;) {
+      TRY(await_report());
       std::optional<Report> const report = TRY(next_report(sync_.get()));
       if (!report) return check_alive();
       if (report->stage == Stage::kSync && report->error == 0) {
@@ -224,12 +259,11 @@ class Creator {
 
   Result<void> run_runtime_hooks() {
     std::string const json = print_state(state_, Status::kCreating, StateFields::kOci);
-    // From here on a failure is followed by the poststop hooks (runtime.md, "Lifecycle").
-    rollback_.add([this] { run_poststop_hooks(state_); });
+    hooks_ran_ = true;
     auto const run_all = [&](std::string_view kind, std::vector<oci::Hook> const& hooks) -> Result<void> {
       for (std::size_t i = 0; i < hooks.size(); ++i) {
         HookPlan const hook = plan_hook(hooks[i]);
-        HookOutcome const outcome = run_hook(hook, json);
+        HookOutcome const outcome = run_hook(hook, json, options_.interrupt_fd);
         if (outcome.error == 0 && outcome.status == 0) continue;
         return hook_failure(fmt::format("hooks.{}[{}] ({})", kind, i, hook.path), outcome, hook.timeout_ms);
       }
@@ -250,6 +284,7 @@ class Creator {
   UniqueFd console_;
   InitPlan plan_;
   UniqueFd sync_, pidfd_, notify_;
+  bool hooks_ran_ = false;
   State state_;
 };
 

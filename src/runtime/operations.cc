@@ -4,6 +4,7 @@
 
 #include <csignal>
 
+#include "base/rollback.h"
 #include "base/text.h"
 #include "runtime/container.h"
 #include "runtime/init/child.h"
@@ -43,9 +44,13 @@ Result<void> start(std::string const& root, std::string const& id, std::string c
     if (bound) notify = std::move(*bound);
   }
   UniqueFd const connection = TRY_CTX(directory.connect_start(), "start");
-  TRY_CTX(sys::write_all(connection.get(), "g"), "start");
+  // The answer may take as long as the hooks of startContainer do.
+  (void)sys::raw::fcntl(connection.get(), F_SETFL, 0);
+  Result<void> const said = sys::write_all(connection.get(), "g");
+  if (!said) return Error(Errc::kConflict, "cannot start a container that was started meanwhile");
   directory.started();
-  std::optional<Report> const report = TRY(next_report(connection.get()));
+  std::optional<Report> const report =
+      TRY_CTX(next_report(connection.get()), "cannot start a container that was started meanwhile");
   if (report) {
     std::string const config = TRY(directory.load_config());
     oci::Spec const spec = TRY(oci::parse_spec(config));
@@ -90,7 +95,7 @@ Result<void> remove_cgroup(State const& state) {
   Cgroup cgroup = cgroup_of(state);
   // Without a pid namespace of its own the container's other processes outlive PID 1; of a create that was killed only
   // the cgroup tells which process is its.
-  if ((state.namespaces & abi::kNewPid) == 0) {
+  if (!state.own_pid_namespace) {
     auto const left = cgroup.processes();
     if (left.ok() && !left->empty()) (void)cgroup.signal_all(SIGKILL);
   }
@@ -193,10 +198,21 @@ Result<pid_t> exec(ExecOptions const& options) {
   oci::Spec const spec = TRY(load_config(options.root, options.id));
   ExecPlan plan;
   plan.pidfd = pidfd.get();
-  ProcessPlanInput const input{options.process, spec.linux->seccomp ? &*spec.linux->seccomp : nullptr,
-                               seccomp_cache(options.root), options.preserve_fds, options.stdio};
+  ProcessPlanInput const input{options.process,
+                               spec.linux->seccomp ? &*spec.linux->seccomp : nullptr,
+                               seccomp_cache(options.root),
+                               options.preserve_fds,
+                               options.stdio,
+                               true};
   plan.process = TRY(plan_process(input));
-  plan.process.new_keyring = !options.no_new_keyring;
+  if (!options.process.exec_cpu_affinity && spec.process && spec.process->exec_cpu_affinity) {
+    oci::Process with_default = options.process;
+    with_default.exec_cpu_affinity = spec.process->exec_cpu_affinity;
+    plan.process =
+        TRY(plan_process({with_default, input.seccomp, input.seccomp_cache, input.preserve_fds, input.stdio, true}));
+  }
+  plan.process.in_user_namespace = (state.namespaces & abi::kNewUser) != 0;
+  plan.process.new_keyring = state.new_keyring;
   plan.process.keyring_name = "_ses." + options.id;
   TRY(plan_exec_namespaces(state, plan));
   TRY(open_exec_cgroups(state, options.cgroup_path, plan));
@@ -213,6 +229,11 @@ Result<pid_t> exec(ExecOptions const& options) {
   }
   PidNamespace const pids = (state.namespaces & abi::kNewPid) != 0 ? PidNamespace::kContainers : PidNamespace::kOurs;
   Spawned child = TRY(spawn_exec(plan, options.parent, pids));
+  Rollback undo;
+  undo.add([&] {
+    (void)sys::pidfd_send_signal(child.pidfd.get(), SIGKILL);
+    if (options.parent == Parent::kCaller) (void)sys::wait_for(child.pid);
+  });
   for (;;) {
     std::optional<Report> const report = TRY(next_report(child.sync.get()));
     if (!report) break;
@@ -221,14 +242,10 @@ Result<pid_t> exec(ExecOptions const& options) {
       TRY(sys::write_all(child.sync.get(), "g"));
       continue;
     }
-    if (options.parent == Parent::kCaller) (void)sys::wait_for(child.pid);
     return describe(*report, plan);
   }
-  Result<void> const written = write_pid_file(options.pid_file, child.pid);
-  if (!written) {
-    (void)sys::pidfd_send_signal(child.pidfd.get(), SIGKILL);
-    return Error(written.error().code(), written.error().to_string(), written.error().error_number());
-  }
+  TRY(write_pid_file(options.pid_file, child.pid));
+  undo.commit();
   return child.pid;
 }
 

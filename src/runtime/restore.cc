@@ -102,6 +102,7 @@ class Restorer {
     state_.annotations = spec_.annotations;
     state_.cgroup_paths = cgroup_.paths();
     state_.namespaces = container_namespaces(spec_);
+    state_.own_pid_namespace = owns_pid_namespace(spec_);
     state_.hooks.poststart = spec_.hooks.poststart;
     state_.hooks.poststop = spec_.hooks.poststop;
     TRY_CTX(directory_.save_config(config_), "save config.json");

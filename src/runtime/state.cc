@@ -54,6 +54,7 @@ std::string state_json(State const& state) {
   out.field("version", 1).field("id", state.id).field("bundle", state.bundle).field("rootfs", state.rootfs);
   out.field("ociVersion", state.oci_version).field("pid", state.pid).field("startTime", state.start_time);
   out.field("created", state.created).field("ownerUid", state.owner_uid).field("namespaces", state.namespaces);
+  out.field("ownPidNamespace", state.own_pid_namespace).field("newKeyring", state.new_keyring);
   out.key("annotations").begin_object();
   for (auto const& [key, value] : state.annotations) out.field(key, value);
   out.end_object().key("cgroupPaths").begin_object();
@@ -78,6 +79,8 @@ Result<State> parse_state(std::string_view text) {
   TRY(read(root["created"], state.created));
   TRY(read(root["ownerUid"], state.owner_uid));
   TRY(read(root["namespaces"], state.namespaces));
+  TRY(read(root["ownPidNamespace"], state.own_pid_namespace));
+  TRY(read(root["newKeyring"], state.new_keyring));
   TRY(read(root["annotations"], state.annotations));
   TRY(read(root["cgroupPaths"], state.cgroup_paths));
   json::Field const hooks = root["hooks"];
@@ -161,10 +164,19 @@ Result<UniqueFd> StateDirectory::listen_start() const {
 }
 
 Result<UniqueFd> StateDirectory::connect_start() const {
-  return sys::connect_unix(path_ + "/" + kStartSocket, SOCK_STREAM);
+  // Not blocking: a PID 1 that is frozen takes no connections, and its queue may be full.
+  return sys::connect_unix(path_ + "/" + kStartSocket, SOCK_STREAM | SOCK_NONBLOCK);
 }
 
-bool StateDirectory::waits_for_start() const { return sys::exists(path_ + "/" + kStartSocket); }
+bool StateDirectory::waits_for_start() const {
+  if (!sys::exists(path_ + "/" + kStartSocket)) return false;
+  // A `start` that was killed after it had said so leaves the file; PID 1 listens no more then. One that does listen
+  // takes this connection for a `start` that went away, and goes on waiting.
+  auto const connection = connect_start();
+  if (connection.ok() || connection.error().error_number() != ECONNREFUSED) return true;
+  started();
+  return false;
+}
 
 void StateDirectory::started() const { (void)sys::unlink_at(fd_.get(), kStartSocket); }
 

@@ -38,6 +38,7 @@ Result<UniqueFd> make_user_namespace(std::vector<oci::IdMapping> const& uids, st
   args.exit_signal = SIGCHLD;
   sys::Cloned child = TRY(sys::clone3(args));
   if (child.pid == 0) {
+    (void)sys::raw::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
     for (;;) ::pause();  // only here so that the namespace has a process whose maps can be written
   }
   Result<void> const mapped = write_id_maps(child.pid, uids, gids);

@@ -91,9 +91,12 @@ class Relay {
     if (sys::raw::read(signals_, &info, sizeof info) != sizeof info) return std::optional<int>();
     auto const number = static_cast<int>(info.ssi_signo);
     if (number == SIGCHLD) {
-      std::optional<sys::Exited> const exited = TRY(sys::try_wait(pid_));
-      if (!exited) return std::optional<int>();
-      return std::optional<int>(exited->status());
+      // Orphans of a container without a pid namespace are ours too (PR_SET_CHILD_SUBREAPER).
+      for (;;) {
+        auto const exited = sys::try_wait(-1);
+        if (!exited || !*exited) return std::optional<int>();
+        if ((*exited)->pid == pid_) return std::optional<int>((*exited)->status());
+      }
     }
     if (number == SIGWINCH && master_.valid()) {
       copy_size(master_.get());
@@ -114,6 +117,10 @@ class Relay {
 ForegroundSignals::ForegroundSignals() {
   sigset_t const set = passed_on();
   ::sigprocmask(SIG_BLOCK, &set, nullptr);
+  sigset_t ending;
+  sigemptyset(&ending);
+  for (int const signal : {SIGHUP, SIGINT, SIGQUIT, SIGTERM}) sigaddset(&ending, signal);
+  interrupt_ = UniqueFd(::signalfd(-1, &ending, SFD_CLOEXEC));
 }
 
 ForegroundSignals::~ForegroundSignals() {

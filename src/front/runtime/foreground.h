@@ -20,6 +20,12 @@ class ForegroundSignals {
   ~ForegroundSignals();
   ForegroundSignals(ForegroundSignals const&) = delete;
   ForegroundSignals& operator=(ForegroundSignals const&) = delete;
+
+  // Readable when somebody asks the program to end (HUP, INT, QUIT, TERM), while it has not handed signals on yet.
+  int interrupt_fd() const { return interrupt_.get(); }
+
+ private:
+  UniqueFd interrupt_;
 };
 
 // One end takes the pty master from the runtime, the other is given to it as console_socket_fd.

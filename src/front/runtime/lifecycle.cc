@@ -75,6 +75,7 @@ class RunCommand {
     // init.
     if (!no_subreaper_) ::prctl(PR_SET_CHILD_SUBREAPER, 1);
     ForegroundSignals const signals;
+    options_.interrupt_fd = signals.interrupt_fd();
     // A terminal without somebody else to take it is relayed to ours.
     ConsolePair console;
     if (options_.console_socket.empty()) {

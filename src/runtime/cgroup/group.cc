@@ -46,10 +46,21 @@ Result<void> check_empty(std::string const& path) {
                                     std::to_string(pids.front()) + (pids.size() > 1 ? " and others)" : ")"));
 }
 
+// A group that was left frozen would hold whoever joins it for ever.
+Result<void> thaw_empty(std::string const& path) {
+  if (sys::exists(path + "/cgroup.freeze")) TRY(sys::write_knob(AT_FDCWD, path + "/cgroup.freeze", "0"));
+  if (!sys::exists(path + "/freezer.state")) return {};
+  TRY(sys::write_knob(AT_FDCWD, path + "/freezer.state", "THAWED"));
+  auto const parent = sys::read_file(path + "/freezer.parent_freezing", 16);
+  if (!parent || trim(*parent) != "1") return {};
+  return Error(Errc::kConflict, "control group '" + path + "' lies in one that is frozen");
+}
+
 Result<Found> make_group(std::string const& path, Rollback& undo) {
   long const result = sys::raw::mkdirat(AT_FDCWD, path.c_str(), 0755);
   if (result == -EEXIST) {
     TRY(check_empty(path));
+    TRY(thaw_empty(path));
     return Found::kEmpty;
   }
   if (result == 0) {

@@ -56,15 +56,22 @@ void bring_loopback_up(Reporter const& reporter) {
 int attach_root(InitPlan const& plan, Reporter const& reporter) {
   reporter.need(raw::mount(nullptr, "/", nullptr, plan.root_propagation, nullptr), Stage::kRootPropagation);
   int const root = plan.rootfs_tree.get();
-  reporter.need(
-      raw::move_mount(root, "", AT_FDCWD, plan.root_at_path ? plan.rootfs.c_str() : "/", abi::kMoveMountFromEmptyPath),
-      Stage::kRootfs);
+  reporter.need(raw::move_mount(root, "", AT_FDCWD, plan.root_at_path ? plan.rootfs.c_str() : "/",
+                                abi::kMoveMountFromEmptyPath | abi::kMoveMountToSymlinks),
+                Stage::kRootfs);
   return root;
 }
 
 void enter_root(InitPlan const& plan, int root, Reporter const& reporter) {
   reporter.need(raw::fchdir(root), Stage::kPivot);
   if (plan.no_pivot) {
+    // The host's stay in this mount namespace below the moved root; a full procfs or sysfs among them would let the
+    // container mount one of its own without our masks (mount_namespaces(7), "mount_too_revealing").
+    for (std::string const& path : plan.host_kernel_mounts) {
+      if (raw::umount2(path.c_str(), MNT_DETACH) < 0) {
+        reporter.need(raw::mount("tmpfs", path.c_str(), "tmpfs", MS_RDONLY, "nr_blocks=1,nr_inodes=1"), Stage::kPivot);
+      }
+    }
     reporter.need(raw::mount(".", "/", nullptr, MS_MOVE, nullptr), Stage::kPivot);
     reporter.need(raw::chroot("."), Stage::kPivot);
   } else {
@@ -95,7 +102,38 @@ void write_sysctls(InitPlan const& plan, Reporter const& reporter) {
   raw::close(static_cast<int>(proc));
 }
 
+// One descriptor per message, in the order of send_trees; each takes the place of the one that the plan names, which
+// was made in the host's mount namespace.
+void receive_tree(InitPlan const& plan, int place, Reporter const& reporter) {
+  char data = 0;
+  iovec vector{&data, 1};
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
+  msghdr message{};
+  message.msg_iov = &vector;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = sizeof control;
+  if (reporter.need(raw::call(SYS_recvmsg, plan.sync, &message, MSG_CMSG_CLOEXEC), Stage::kSync) != 1) raw::exit_now(1);
+  cmsghdr const* const header = CMSG_FIRSTHDR(&message);
+  if (header == nullptr || header->cmsg_type != SCM_RIGHTS) reporter.fail(Stage::kSync, EPROTO);
+  int received = -1;
+  std::memcpy(&received, CMSG_DATA(header), sizeof received);
+  reporter.need(raw::call(SYS_dup3, received, place, O_CLOEXEC), Stage::kSync);
+  raw::close(received);
+}
+
+void receive_trees(InitPlan const& plan, Reporter const& reporter) {
+  receive_tree(plan, plan.rootfs_tree.get(), reporter);
+  for (MountPlan const& mount : plan.mounts) {
+    if (mount.tree.valid()) receive_tree(plan, mount.tree.get(), reporter);
+  }
+  for (DevicePlan const& device : plan.devices) {
+    if (device.tree.valid()) receive_tree(plan, device.tree.get(), reporter);
+  }
+}
+
 void build_root(InitPlan const& plan, Reporter const& reporter) {
+  if (plan.trees_from_parent) receive_trees(plan, reporter);
   int const root = attach_root(plan, reporter);
   make_mounts(plan, root, reporter);
   make_devices(plan, root, reporter);
@@ -108,7 +146,7 @@ void build_root(InitPlan const& plan, Reporter const& reporter) {
     reporter.need(raw::write(plan.sync, &mounted, sizeof mounted), Stage::kSync);
     wait_for_parent(plan);
   }
-  run_child_hooks(plan.create_container_hooks, plan.create_container_state, reporter);
+  run_child_hooks(plan.create_container_hooks, plan.create_container_state, Stage::kHook, reporter);
   long const cwd = open_in_root(root, plan.process.cwd.c_str(), Create::kDirectory);
   reporter.need(cwd, Stage::kCwd);
   raw::close(static_cast<int>(cwd));
@@ -148,6 +186,7 @@ void join_cgroups(std::vector<UniqueFd> const& files, Reporter const& reporter) 
 
 void init_main(InitPlan const& plan) {
   Reporter reporter(plan.sync);
+  reporter.need(close_all_but(plan.needed_fds.data(), plan.needed_fds.size()), Stage::kCloseRange);
   reset_signals();
   ::umask(0);
   if (plan.wait_for_parent) wait_for_parent(plan);
@@ -178,6 +217,7 @@ void exec_main(ExecPlan const& plan) {
   Reporter reporter(plan.sync);
   reset_signals();
   ::umask(0);
+  apply_affinity(plan.process, reporter);
   join_cgroups(plan.cgroup_files, reporter);
   reporter.need(raw::setsid(), Stage::kSetsid);
   apply_scheduling(plan.process, reporter);

@@ -66,11 +66,14 @@ struct HookOutcome {
   int error = 0;
   int status = 0;
 };
-HookOutcome run_hook(HookPlan const& hook, std::string const& state);
+// interrupt_fd: when readable, the hook is killed (ECANCELED); -1: none.
+HookOutcome run_hook(HookPlan const& hook, std::string const& state, int interrupt_fd = -1);
 inline constexpr int kHookStatusBase = 1000;  // Report::error of a hook that ended with a status: this + status
 // The Error for a hook named as in "hooks.prestart[0] (/bin/x)".
 Error hook_failure(std::string const& name, HookOutcome outcome, int timeout_ms);
-void run_child_hooks(std::vector<HookPlan> const& hooks, std::string const& state, Reporter const& reporter);
+// stage: how a failure is reported, kHook or kStartHook.
+void run_child_hooks(std::vector<HookPlan> const& hooks, std::string const& state, Stage stage,
+                     Reporter const& reporter);
 
 // Waiting for `start`, and what happens right after it. Called with everything done that can be done before.
 class StartGate {
@@ -78,6 +81,9 @@ class StartGate {
   StartGate(InitPlan const* plan, int sync) : plan_(plan), sync_(sync) {}
   // Tells the parent that all is set up, waits for `start` if there is one to wait for, runs startContainer hooks.
   void pass(Reporter& reporter);
+  // Minus errno. Closes every descriptor that neither the program nor this gate needs: while it waits, others may look
+  // at it.
+  long close_others(unsigned preserve_fds) const;
   int sync() const { return sync_; }
 
  private:
@@ -90,6 +96,10 @@ class StartGate {
 [[noreturn]] void become_program(ProcessPlan const& process, StartGate& gate, Reporter& reporter);
 // Neither blocked nor ignored signals of whoever called the runtime reach the program.
 void reset_signals();
+// Closes all descriptors but those listed, in ascending order. Minus errno.
+long close_all_but(int const* sorted, std::size_t count);
+// process.execCPUAffinity.initial: before the cgroup is joined, as the specification asks.
+void apply_affinity(ProcessPlan const& process, Reporter const& reporter);
 // Limits and scheduling; the part of it that is done while still in the host's file tree.
 void apply_scheduling(ProcessPlan const& process, Reporter const& reporter);
 

@@ -36,16 +36,15 @@ long state_file(std::string const& state) {
 }
 
 // The status of the process behind pidfd, killed when it takes longer than timeout_ms.
-HookOutcome await(int pidfd, int timeout_ms) {
+HookOutcome await(int pidfd, int timeout_ms, int interrupt_fd) {
   HookOutcome outcome;
-  pollfd exited{pidfd, POLLIN, 0};
+  pollfd events[2] = {{pidfd, POLLIN, 0}, {interrupt_fd, POLLIN, 0}};
   int ready;
-  do ready = ::poll(&exited, 1, timeout_ms);
+  do ready = ::poll(events, 2, timeout_ms);
   while (ready < 0 && errno == EINTR);
-  if (ready == 0) {
-    outcome.error = ETIMEDOUT;
-    (void)raw::pidfd_send_signal(pidfd, SIGKILL);
-  }
+  if (ready == 0) outcome.error = ETIMEDOUT;
+  if (ready > 0 && events[0].revents == 0) outcome.error = ECANCELED;
+  if (outcome.error != 0) (void)raw::pidfd_send_signal(pidfd, SIGKILL);
   siginfo_t info{};
   long waited;
   do waited = raw::call(SYS_waitid, abi::kPPidfd, pidfd, &info, WEXITED | __WALL, nullptr);
@@ -57,7 +56,7 @@ HookOutcome await(int pidfd, int timeout_ms) {
 
 }  // namespace
 
-HookOutcome run_hook(HookPlan const& hook, std::string const& state) {
+HookOutcome run_hook(HookPlan const& hook, std::string const& state, int interrupt_fd) {
   HookOutcome outcome;
   long const input = state_file(state);
   int pipe_ends[2] = {-1, -1};
@@ -79,7 +78,7 @@ HookOutcome run_hook(HookPlan const& hook, std::string const& state) {
   } else {
     int exec_error = 0;
     bool const not_run = raw::read(pipe_ends[0], &exec_error, sizeof exec_error) == sizeof exec_error;
-    outcome = await(pidfd, hook.timeout_ms);
+    outcome = await(pidfd, hook.timeout_ms, interrupt_fd);
     if (not_run) outcome.error = exec_error;
     raw::close(pidfd);
   }
@@ -87,12 +86,13 @@ HookOutcome run_hook(HookPlan const& hook, std::string const& state) {
   return outcome;
 }
 
-void run_child_hooks(std::vector<HookPlan> const& hooks, std::string const& state, Reporter const& reporter) {
+void run_child_hooks(std::vector<HookPlan> const& hooks, std::string const& state, Stage stage,
+                     Reporter const& reporter) {
   int index = 0;
   for (HookPlan const& hook : hooks) {
     HookOutcome const outcome = run_hook(hook, state);
-    if (outcome.error != 0) reporter.fail(Stage::kHook, outcome.error, index);
-    if (outcome.status != 0) reporter.fail(Stage::kHook, kHookStatusBase + outcome.status, index);
+    if (outcome.error != 0) reporter.fail(stage, outcome.error, index);
+    if (outcome.status != 0) reporter.fail(stage, kHookStatusBase + outcome.status, index);
     ++index;
   }
 }

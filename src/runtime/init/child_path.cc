@@ -28,9 +28,10 @@ constexpr std::uint64_t kInside = abi::kResolveInRoot | abi::kResolveNoMagiclink
 constexpr int kMaxLinks = 40;  // as the kernel: path_resolution(7)
 
 long open_beneath(int root, char const* path) {
-  for (;;) {
+  constexpr int kTries = 1000;  // somebody who renames all the time does not hold us for ever
+  for (int attempt = 0;; ++attempt) {
     long const fd = raw::openat2(root, *path == '\0' ? "." : path, O_PATH, kInside);
-    if (fd != -EAGAIN) return fd;  // a rename raced with the walk
+    if (fd != -EAGAIN || attempt == kTries) return fd;  // EAGAIN: a rename raced with the walk
   }
 }
 

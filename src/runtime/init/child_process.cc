@@ -207,7 +207,10 @@ void change_identity(ProcessPlan const& process, Reporter const& reporter) {
   // Capabilities outlive the change of uid until set_capabilities: the filter may still need one of them.
   reporter.need(raw::prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0), Stage::kUid);
   if (process.set_groups) {
-    reporter.need(raw::setgroups(process.groups.size(), process.groups.data()), Stage::kGroups);
+    long const set = raw::setgroups(process.groups.size(), process.groups.data());
+    // A user namespace may forbid it for good ("deny" in /proc/PID/setgroups); then there is nothing to drop either
+    // that its processes did not have already.
+    if (!(set == -EPERM && process.groups.empty() && process.in_user_namespace)) reporter.need(set, Stage::kGroups);
   }
   reporter.need(raw::setresgid(process.gid), Stage::kGid);
   reporter.need(raw::setresuid(process.uid), Stage::kUid);
@@ -246,14 +249,21 @@ void load_filter(ProcessPlan const& process, int sync, Reporter const& reporter)
   reporter.need(raw::write(sync, &announce, sizeof announce), Stage::kSeccomp);
   reporter.need(raw::call(SYS_seccomp, SECCOMP_SET_MODE_FILTER, process.seccomp.flags, &program), Stage::kSeccomp);
   char taken = 0;
-  (void)raw::read(sync, &taken, 1);
+  // Without a supervisor to ask, the program must not run.
+  if (raw::read(sync, &taken, 1) != 1) raw::exit_now(1);
   raw::close(static_cast<int>(number));
+}
+
+void drop_privileges(ProcessPlan const& process, Reporter const& reporter) {
+  if (process.no_new_privileges) {
+    reporter.need(raw::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), Stage::kNoNewPrivileges);
+  }
+  final_capabilities(process, reporter);
 }
 
 void filter_and_capabilities(ProcessPlan const& process, int sync, Reporter const& reporter) {
   if (process.no_new_privileges) {
-    reporter.need(raw::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), Stage::kNoNewPrivileges);
-    final_capabilities(process, reporter);
+    drop_privileges(process, reporter);
     load_filter(process, sync, reporter);
     return;
   }
@@ -304,9 +314,37 @@ void apply_scheduling(ProcessPlan const& process, Reporter const& reporter) {
     constexpr int kWhoProcess = 1;  // IOPRIO_WHO_PROCESS, ioprio_set(2)
     reporter.need(raw::call(SYS_ioprio_set, kWhoProcess, 0, *process.io_priority), Stage::kIoPriority);
   }
-  if (process.affinity) {
-    reporter.need(raw::call(SYS_sched_setaffinity, 0, sizeof(cpu_set_t), &*process.affinity), Stage::kAffinity);
+}
+
+void apply_affinity(ProcessPlan const& process, Reporter const& reporter) {
+  if (!process.affinity) return;
+  reporter.need(raw::call(SYS_sched_setaffinity, 0, sizeof(cpu_set_t), &*process.affinity), Stage::kAffinity);
+}
+
+long close_all_but(int const* sorted, std::size_t count) {
+  unsigned next = 0;
+  for (std::size_t i = 0; i < count; ++i) {
+    auto const keep = static_cast<unsigned>(sorted[i]);
+    long const closed = keep > next ? raw::close_range(next, keep - 1, 0) : 0;
+    if (closed < 0) return closed;
+    if (keep >= next) next = keep + 1;
   }
+  return raw::close_range(next, ~0U, 0);
+}
+
+long StartGate::close_others(unsigned preserve_fds) const {
+  int const socket = plan_ == nullptr ? -1 : plan_->start_socket;
+  int const low = socket < sync_ ? socket : sync_;
+  int const high = socket < sync_ ? sync_ : socket;
+  int next = 3 + static_cast<int>(preserve_fds);
+  for (int const keep : {low, high}) {
+    if (keep < next) continue;
+    long const closed =
+        keep > next ? raw::close_range(static_cast<unsigned>(next), static_cast<unsigned>(keep - 1), 0) : 0;
+    if (closed < 0) return closed;
+    next = keep + 1;
+  }
+  return raw::close_range(static_cast<unsigned>(next), ~0U, 0);
 }
 
 void StartGate::pass(Reporter& reporter) {
@@ -314,6 +352,9 @@ void StartGate::pass(Reporter& reporter) {
   if (plan_->start_socket >= 0) {
     Report const ready{Stage::kNone, 0, 0};
     reporter.need(raw::write(sync_, &ready, sizeof ready), Stage::kSync);
+    // The creator has written down that we are here; without that nobody would ever say `start`.
+    char saved = 0;
+    if (raw::read(sync_, &saved, 1) != 1) raw::exit_now(1);
     raw::close(sync_);
     for (;;) {
       long const connection = raw::call(SYS_accept4, plan_->start_socket, nullptr, nullptr, SOCK_CLOEXEC);
@@ -329,12 +370,13 @@ void StartGate::pass(Reporter& reporter) {
     reporter.redirect(sync_);
     raw::close(plan_->start_socket);
   }
-  run_child_hooks(plan_->start_container_hooks, plan_->start_container_state, reporter);
+  run_child_hooks(plan_->start_container_hooks, plan_->start_container_state, Stage::kStartHook, reporter);
 }
 
 void become_program(ProcessPlan const& process, StartGate& gate, Reporter& reporter) {
   int index = 0;
   for (RlimitPlan const& limit : process.rlimits) {
+    if (process.rlimits_set) break;
     reporter.need(raw::call(SYS_prlimit64, 0, limit.resource, &limit.limit, nullptr), Stage::kRlimit, index++);
   }
   write_label(process, reporter);
@@ -342,7 +384,7 @@ void become_program(ProcessPlan const& process, StartGate& gate, Reporter& repor
   give_stdio(process);
   char home[4096];
   if (process.set_home) process.env.set_spare(find_home(process.uid, home, sizeof home));
-  reporter.need(raw::close_range(3 + process.preserve_fds, ~0U, 1U << 2 /* CLOSE_RANGE_CLOEXEC */), Stage::kCloseRange);
+  reporter.need(gate.close_others(process.preserve_fds), Stage::kCloseRange);
 
   drop_bounding(process, reporter);
   long const entered = enter_directory(process.cwd.c_str());
@@ -356,9 +398,13 @@ void become_program(ProcessPlan const& process, StartGate& gate, Reporter& repor
 
   // A listener is handed over while the creator is still there; any other filter is loaded as late as possible.
   bool const filter_first = process.has_seccomp && process.seccomp.notify;
+  // What needs no privilege later is given up before the wait, in which others can already look at this process.
+  bool const drop_first = !filter_first && (process.no_new_privileges || !process.has_seccomp);
   if (filter_first) filter_and_capabilities(process, gate.sync(), reporter);
+  if (drop_first) drop_privileges(process, reporter);
   gate.pass(reporter);
-  if (!filter_first) filter_and_capabilities(process, gate.sync(), reporter);
+  if (drop_first) load_filter(process, gate.sync(), reporter);
+  if (!filter_first && !drop_first) filter_and_capabilities(process, gate.sync(), reporter);
   if (process.final_affinity) {
     reporter.need(raw::call(SYS_sched_setaffinity, 0, sizeof(cpu_set_t), &*process.final_affinity), Stage::kAffinity);
   }

@@ -51,7 +51,15 @@ void send_master(int socket, int master, Reporter const& reporter) {
 
 // The bind is made from the slave's descriptor: no path of the container is trusted (CVE-2025-52565).
 void bind_console(int root, int slave, Reporter const& reporter) {
-  long const target = reporter.need(open_in_root(root, "dev/console", Create::kFile), Stage::kConsole);
+  // Made first, then opened without following: a link of the image there could lead to a file of procfs.
+  long const made = open_in_root(root, "dev/console", Create::kFile);
+  if (made >= 0) raw::close(static_cast<int>(made));
+  long const target = reporter.need(
+      raw::openat2(root, "dev/console", O_PATH | O_NOFOLLOW, abi::kResolveInRoot | abi::kResolveNoMagiclinks),
+      Stage::kConsole);
+  struct stat info {};
+  reporter.need(raw::fstat(static_cast<int>(target), &info), Stage::kConsole);
+  if (S_ISLNK(info.st_mode)) reporter.fail(Stage::kConsole, ELOOP);
   long const tree = reporter.need(raw::open_tree(slave, "", abi::kOpenTreeClone | abi::kAtEmptyPath), Stage::kConsole);
   reporter.need(raw::move_mount(static_cast<int>(tree), "", static_cast<int>(target), "",
                                 abi::kMoveMountFromEmptyPath | abi::kMoveMountToEmptyPath),

@@ -117,8 +117,7 @@ Error process_error(Report const& report, ProcessPlan const& process) {
 }
 
 Error hook_error(Report const& report, InitPlan const& plan) {
-  // Both lists run in the child; create's failures come before those of start.
-  bool const at_start = plan.create_container_hooks.empty() || at(plan.create_container_hooks, report.index) == nullptr;
+  bool const at_start = report.stage == Stage::kStartHook;
   auto const& hooks = at_start ? plan.start_container_hooks : plan.create_container_hooks;
   HookPlan const* const hook = at(hooks, report.index);
   std::string const name = fmt::format("hooks.{}[{}] ({})", at_start ? "startContainer" : "createContainer",
@@ -134,6 +133,7 @@ Error hook_failure(std::string const& name, HookOutcome outcome, int timeout_ms)
     return Error(Errc::kDeadlineExceeded, fmt::format("{}: killed, it took longer than {} s", name, timeout_ms / 1000),
                  ETIMEDOUT);
   }
+  if (outcome.error == ECANCELED) return Error(Errc::kCancelled, name + ": interrupted by a signal", ECANCELED);
   if (outcome.error != 0) return Error::from_errno(outcome.error, name);
   return Error(Errc::kInternal, fmt::format("{}: ended with exit status {}", name, outcome.status));
 }
@@ -200,6 +200,7 @@ Error describe(Report const& report, InitPlan const& plan) {
                                           : fmt::format("linux.sysctl: {} = {}", sysctl->name, sysctl->value));
     }
     case Stage::kHook:
+    case Stage::kStartHook:
       return hook_error(report, plan);
     default:
       return process_error(report, plan.process);

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 
+#include "base/text.h"
 #include "runtime/names.h"
 #include "sys/file.h"
 #include "sys/raw.h"
@@ -21,6 +22,13 @@ Error bad_field(std::string_view field, std::string_view problem) {
   return Error(Errc::kInvalidArgument, fmt::format("{}: {}", field, problem));
 }
 
+Result<bool> is_our_namespace(int fd, char const* file) {
+  struct stat const given = TRY(sys::fstat(fd));
+  struct stat ours {};
+  if (::stat(fmt::format("/proc/self/ns/{}", file).c_str(), &ours) < 0) return false;  // the kernel has no such kind
+  return given.st_ino == ours.st_ino && given.st_dev == ours.st_dev;
+}
+
 Result<void> plan_namespaces(oci::Spec const& spec, InitPlan& plan) {
   for (std::size_t i = 0; i < spec.linux->namespaces.size(); ++i) {
     oci::Namespace const& entry = spec.linux->namespaces[i];
@@ -29,11 +37,15 @@ Result<void> plan_namespaces(oci::Spec const& spec, InitPlan& plan) {
     if (kind == nullptr) return bad_field(field + ".type", fmt::format("unknown namespace '{}'", entry.type));
     if (entry.path.empty()) {
       plan.new_namespaces |= kind->clone_flag;
+      plan.own_namespaces |= kind->clone_flag;
       continue;
     }
     UniqueFd fd = TRY_CTX(sys::open(entry.path, O_RDONLY), field + ".path");
     if (TRY(sys::fs_magic(fd.get())) != abi::kNsfsMagic)
       return bad_field(field + ".path", entry.path + " is no namespace");
+    // Joining where one is already changes nothing, and what is set in it (hostname, sysctls) would be the host's.
+    if (TRY(is_our_namespace(fd.get(), kind->file))) continue;
+    plan.own_namespaces |= kind->clone_flag;
     plan.joins.push_back({std::move(fd), kind->clone_flag, entry.type, entry.path});
   }
   return {};
@@ -71,9 +83,13 @@ Result<void> check_namespaces(oci::Spec const& spec, std::uint64_t all, InitPlan
   if (!plan.new_mount_namespace && !spec.mounts.empty()) {
     return bad_field("mounts", "cannot be made without a new mount namespace: they would be mounts of the host");
   }
-  if (!plan.new_mount_namespace && (!spec.linux->masked_paths.empty() || !spec.linux->readonly_paths.empty())) {
-    return bad_field("linux.maskedPaths", "cannot be applied without a new mount namespace");
-  }
+  if (plan.new_mount_namespace) return {};
+  constexpr std::string_view kNeedsMounts = "cannot be applied without a new mount namespace";
+  if (!spec.linux->masked_paths.empty()) return bad_field("linux.maskedPaths", kNeedsMounts);
+  if (!spec.linux->readonly_paths.empty()) return bad_field("linux.readonlyPaths", kNeedsMounts);
+  if (spec.root->readonly) return bad_field("root.readonly", kNeedsMounts);
+  if (!spec.linux->devices.empty()) return bad_field("linux.devices", kNeedsMounts);
+  if (!spec.linux->rootfs_propagation.empty()) return bad_field("linux.rootfsPropagation", kNeedsMounts);
   return {};
 }
 
@@ -101,14 +117,33 @@ Result<void> plan_sysctls(oci::Spec const& spec, std::uint64_t all, InitPlan& pl
     bool const slashes = separator != std::string::npos && given[separator] == '/';
     std::string const name = slashes ? swapped(given) : given;
     std::string const file = slashes ? given : swapped(given);
-    std::uint64_t const needed = sysctl_namespace(name);
     std::string const field = fmt::format("linux.sysctl: {}", given);
+    // A name that walks ("net/../kernel/core_pattern") would be judged by its beginning and written at its end.
+    for (std::string_view const part : split(file, '/')) {
+      if (part.empty() || part == "." || part == "..") return bad_field(field, "is not the name of a sysctl");
+    }
+    std::uint64_t const needed = sysctl_namespace(name);
     if (needed == 0) return bad_field(field, "is not in a separate kernel namespace");
     if (!has(all, needed)) return bad_field(field, "needs a namespace of the container's own");
     if (name == "kernel.hostname" && !spec.hostname.empty()) return bad_field(field, "conflicts with hostname");
     plan.sysctls.push_back({"sys/" + file, value, given});
   }
   return {};
+}
+
+// Where the host has procfs and sysfs, deepest last; proc(5), /proc/PID/mountinfo.
+Result<std::vector<std::string>> kernel_mounts() {
+  std::string const text = TRY(sys::read_file("/proc/self/mountinfo"));
+  std::vector<std::string> out;
+  for (std::string_view const line : split(text, '\n')) {
+    std::size_t const dash = line.find(" - ");
+    if (dash == std::string_view::npos) continue;
+    std::string_view const type = line.substr(dash + 3);
+    auto const fields = split(line, ' ');
+    if (fields.size() > 4 && (type.starts_with("proc ") || type.starts_with("sysfs "))) out.emplace_back(fields[4]);
+  }
+  std::ranges::reverse(out);
+  return out;
 }
 
 Result<std::vector<std::string>> inner_paths(std::string_view field, std::vector<std::string> const& paths) {
@@ -134,14 +169,9 @@ Result<void> plan_rootfs(InitPlanInput const& input, InitPlan& plan) {
   plan.root_propagation = (slave ? MS_SLAVE : MS_PRIVATE) | MS_REC;
   if (propagation != 0 && !slave) plan.container_root_propagation = propagation;
   if (!plan.new_mount_namespace) return {};
-  long const tree = sys::raw::open_tree(AT_FDCWD, plan.rootfs.c_str(), abi::kOpenTreeClone | abi::kAtRecursive);
-  if (tree < 0) return Error::from_errno(static_cast<int>(-tree), fmt::format("root.path: {}", plan.rootfs));
-  plan.rootfs_tree = UniqueFd(static_cast<int>(tree));
   // pivot_root(2) refuses a shared root; what the host mounts below it later still arrives when it is a slave.
-  abi::MountAttr const attributes{0, 0, static_cast<std::uint64_t>(slave ? MS_SLAVE : MS_PRIVATE), 0};
-  long const set =
-      sys::raw::mount_setattr(plan.rootfs_tree.get(), "", abi::kAtEmptyPath | abi::kAtRecursive, attributes);
-  if (set < 0) return Error::from_errno(static_cast<int>(-set), "root.path: mount_setattr");
+  plan.rootfs_origin = {plan.rootfs, true, static_cast<unsigned long>(slave ? MS_SLAVE : MS_PRIVATE), -1, false};
+  plan.rootfs_tree = TRY_CTX(make_tree(plan.rootfs_origin), fmt::format("root.path: {}", plan.rootfs));
   MountContext const context{spec,
                              input.bundle,
                              plan.new_user_namespace || plan.joined_user_namespace,
@@ -173,6 +203,18 @@ Result<void> plan_personality(oci::Linux const& linux, ProcessPlan& process) {
   return {};
 }
 
+Result<void> check_hooks(oci::Hooks const& hooks) {
+  for (auto const* list : {&hooks.prestart, &hooks.create_runtime, &hooks.create_container, &hooks.start_container,
+                           &hooks.poststart, &hooks.poststop}) {
+    for (oci::Hook const& hook : *list) {
+      if (hook.timeout_seconds && *hook.timeout_seconds <= 0) {
+        return bad_field(fmt::format("hooks: timeout of {}", hook.path), "is not a positive number of seconds");
+      }
+    }
+  }
+  return {};
+}
+
 void plan_hooks(InitPlanInput const& input, InitPlan& plan) {
   oci::Hooks const& hooks = input.spec.hooks;
   for (auto const& hook : hooks.create_container) plan.create_container_hooks.push_back(plan_hook(hook));
@@ -186,7 +228,7 @@ void plan_hooks(InitPlanInput const& input, InitPlan& plan) {
   state.bundle = input.bundle;
   state.annotations = input.spec.annotations;
   state.pid = 1;  // as the process sees itself
-  if (!has(container_namespaces(input.spec), abi::kNewPid)) state.pid = 0;
+  if (!has(plan.own_namespaces, abi::kNewPid)) state.pid = 0;
   if (!hooks.create_container.empty())
     plan.create_container_state = print_state(state, Status::kCreating, StateFields::kOci);
   if (!hooks.start_container.empty())
@@ -202,7 +244,8 @@ HookPlan plan_hook(oci::Hook const& hook) {
   plan.path = hook.path;
   plan.args = CStrings(hook.args.empty() ? oci::Strings{hook.path} : hook.args);
   plan.env = CStrings(hook.env);
-  if (hook.timeout_seconds) plan.timeout_ms = *hook.timeout_seconds * 1000;
+  constexpr int kLongest = 2'000'000;  // seconds: 23 days, the most that fits in milliseconds
+  if (hook.timeout_seconds) plan.timeout_ms = std::min(*hook.timeout_seconds, kLongest) * 1000;
   return plan;
 }
 
@@ -215,6 +258,11 @@ std::uint64_t container_namespaces(oci::Spec const& spec) {
   return all;
 }
 
+bool owns_pid_namespace(oci::Spec const& spec) {
+  return std::ranges::any_of(spec.linux->namespaces,
+                             [](auto const& entry) { return entry.type == "pid" && entry.path.empty(); });
+}
+
 Result<InitPlan> plan_init(InitPlanInput const& input) {
   oci::Spec const& spec = input.spec;
   oci::Linux const& linux = *spec.linux;
@@ -223,9 +271,11 @@ Result<InitPlan> plan_init(InitPlanInput const& input) {
     return Error(Errc::kUnimplemented, "linux.intelRdt: Intel RDT (resctrl) is not supported by this runtime");
   }
   TRY(plan_namespaces(spec, plan));
-  std::uint64_t const all = container_namespaces(spec);
+  std::uint64_t const all = plan.own_namespaces;
+  plan.own_pid_namespace = has(plan.new_namespaces, abi::kNewPid);
   TRY(check_namespaces(spec, all, plan));
   TRY(plan_sysctls(spec, all, plan));
+  TRY(check_hooks(spec.hooks));
   if (!linux.mount_label.empty() && !sys::exists("/sys/fs/selinux/enforce")) {
     return Error(Errc::kUnimplemented, "linux.mountLabel: SELinux is not enabled in this kernel");
   }
@@ -241,7 +291,17 @@ Result<InitPlan> plan_init(InitPlanInput const& input) {
   TRY(plan_rootfs(input, plan));
   plan.cgroup_v2 = TRY(input.cgroup.open_v2_directory());
   plan.cgroup_files = TRY(input.cgroup.open_join_files(plan.cgroup_v2.valid() ? JoinFiles::kV1 : JoinFiles::kAll));
-  plan.wait_for_parent = plan.new_user_namespace;
+  bool const user_namespace = plan.new_user_namespace || plan.joined_user_namespace;
+  plan.wait_for_parent = user_namespace;
+  plan.process.in_user_namespace = user_namespace;
+  plan.process.rlimits_set = user_namespace;
+  plan.trees_from_parent = user_namespace && plan.new_mount_namespace;
+  if (plan.no_pivot) plan.host_kernel_mounts = TRY(kernel_mounts());
+  // A copy of the mount that ends at this directory: ".." of the real one leads to the host's cgroups.
+  if (plan.cgroup_v2.valid() && !plan.joins.empty()) {
+    long const copy = sys::raw::open_tree(plan.cgroup_v2.get(), "", abi::kOpenTreeClone | abi::kAtEmptyPath);
+    if (copy >= 0) plan.cgroup_v2 = UniqueFd(static_cast<int>(copy));
+  }
   return plan;
 }
 

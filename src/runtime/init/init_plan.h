@@ -21,8 +21,11 @@ struct InitPlanInput {
 // kInvalidArgument names the field. Opens namespaces, bind sources and devices; makes id-mapping namespaces.
 Result<InitPlan> plan_init(InitPlanInput const& input);
 
-// The clone flags of every namespace that is the container's (new or joined).
+// The clone flags of all namespaces that the specification lists.
 std::uint64_t container_namespaces(oci::Spec const& spec);
+
+// Whether it asks for a new pid namespace.
+bool owns_pid_namespace(oci::Spec const& spec);
 
 HookPlan plan_hook(oci::Hook const& hook);
 

@@ -96,7 +96,9 @@ struct ProcessPlan {
   std::optional<cpu_set_t> affinity;        // during set-up
   std::optional<cpu_set_t> final_affinity;  // at exec
   std::optional<int> oom_score_adj;
-  bool set_groups = true;  // false where /proc/self/setgroups says "deny"
+  bool in_user_namespace = false;  // setgroups(2) may be forbidden there
+  bool rlimits_set = false;        // by the parent: from inside a user namespace no hard limit can be raised
+  bool set_groups = true;          // false where /proc/self/setgroups says "deny"
 };
 
 struct SysctlPlan {
@@ -109,6 +111,8 @@ struct InitPlan {
   ProcessPlan process;
 
   std::uint64_t new_namespaces = 0;  // abi::kNew* to create
+  std::uint64_t own_namespaces = 0;  // all that are the container's: new ones and joined ones that are not the caller's
+  bool own_pid_namespace = false;    // a new one: its processes end with PID 1
   std::vector<JoinNamespace> joins;
   bool new_user_namespace = false;
   bool joined_user_namespace = false;
@@ -121,7 +125,9 @@ struct InitPlan {
   std::string hostname, domainname;
 
   std::string rootfs;
-  UniqueFd rootfs_tree;             // detached copy of it
+  UniqueFd rootfs_tree;  // detached copy of it
+  TreePlan rootfs_origin;
+  bool trees_from_parent = false;   // a user namespace: see send_trees (init/spawn.h)
   bool root_at_path = false;        // hooks look for the root's mounts at its path
   bool hooks_before_pivot = false;  // the parent runs hooks when the mounts are made
   bool readonly_root = false;
@@ -141,10 +147,12 @@ struct InitPlan {
   std::string create_container_state;  // JSON for their stdin
   std::string start_container_state;
 
-  bool wait_for_parent = false;  // one byte on the sync socket before set-up: maps written, hooks run
-  int sync = -1;                 // the child's end
-  int start_socket = -1;         // listening: `start` connects to it; -1: go at once
-  int console_socket = -1;       // where the pty master goes
+  std::vector<int> needed_fds;                  // ascending: all that the child uses; it closes the rest first thing
+  std::vector<std::string> host_kernel_mounts;  // no_pivot: procfs and sysfs mounts of the host
+  bool wait_for_parent = false;                 // one byte on the sync socket before set-up: maps written, hooks run
+  int sync = -1;                                // the child's end
+  int start_socket = -1;                        // listening: `start` connects to it; -1: go at once
+  int console_socket = -1;                      // where the pty master goes
 };
 
 // The plan of a process from its specification: numbers for names, seccomp compiled, label checked.
@@ -155,6 +163,7 @@ struct ProcessPlanInput {
   std::string seccomp_cache;
   unsigned preserve_fds = 0;
   std::array<int, 3> stdio{0, 1, 2};
+  bool exec = false;
 };
 Result<ProcessPlan> plan_process(ProcessPlanInput const& input);
 

@@ -199,6 +199,8 @@ Result<ProcessPlan> plan_process(ProcessPlanInput const& input) {
   }
   TRY(plan_label(process, plan));
   TRY(plan_scheduling(process, plan));
+  // "execCPUAffinity" is for exec alone (config.md, "Process").
+  if (!input.exec) plan.affinity = plan.final_affinity = std::nullopt;
   plan.terminal = process.terminal;
   plan.console_size = process.console_size;
   plan.stdio = input.stdio;

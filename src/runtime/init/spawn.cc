@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <array>
 #include <csignal>
 #include <utility>
 
@@ -178,9 +180,27 @@ Result<pid_t> spawn_by_helper(InitPlan const& plan, Parent parent) {
 
 }  // namespace
 
+namespace {
+// The child must not hold what it has no use for: a directory of the host in it is a way out for whoever can look into
+// it.
+std::vector<int> needed_fds(InitPlan const& plan) {
+  std::vector<int> fds{0, 1, 2, plan.sync, plan.start_socket, plan.console_socket, plan.rootfs_tree.get()};
+  for (int const fd : plan.process.stdio) fds.push_back(fd);
+  for (unsigned i = 0; i < plan.process.preserve_fds; ++i) fds.push_back(static_cast<int>(3 + i));
+  for (UniqueFd const& file : plan.cgroup_files) fds.push_back(file.get());
+  for (JoinNamespace const& join : plan.joins) fds.push_back(join.fd.get());
+  for (MountPlan const& mount : plan.mounts) fds.push_back(mount.tree.get());
+  for (DevicePlan const& device : plan.devices) fds.push_back(device.tree.get());
+  std::erase_if(fds, [](int fd) { return fd < 0; });
+  std::ranges::sort(fds);
+  return fds;
+}
+}  // namespace
+
 Result<Spawned> spawn_init(InitPlan& plan, Parent parent, std::map<std::string, oci::TimeOffset> const& time_offsets) {
   sys::SocketPair pair = TRY(sys::socket_pair(SOCK_SEQPACKET));
   plan.sync = pair.second.get();
+  plan.needed_fds = needed_fds(plan);
   TimeNamespace const time = TRY(TimeNamespace::enter(plan, time_offsets));
   OomScore const score = TRY(OomScore::enter(plan.process.oom_score_adj));
   std::optional<NotDumpable> hidden;
@@ -223,10 +243,31 @@ Result<Spawned> spawn_exec(ExecPlan& plan, Parent parent, PidNamespace pid_names
   return Spawned{child.pid, std::move(child.pidfd), std::move(pair.first)};
 }
 
+Result<void> send_trees(InitPlan const& plan, int pidfd, int sync) {
+  if (!plan.trees_from_parent) return {};
+  std::vector<UniqueFd> trees;
+  {
+    InsideMounts const inside = TRY_CTX(InsideMounts::enter(pidfd), "enter the container's mount namespace");
+    trees.push_back(TRY_CTX(make_tree(plan.rootfs_origin), "root.path: " + plan.rootfs));
+    for (MountPlan const& mount : plan.mounts) {
+      if (mount.tree.valid()) trees.push_back(TRY_CTX(make_tree(mount.origin), "mount " + mount.source));
+    }
+    for (DevicePlan const& device : plan.devices) {
+      if (device.tree.valid()) trees.push_back(TRY_CTX(make_tree(device.origin), "bind " + device.origin.source));
+    }
+  }
+  for (UniqueFd const& tree : trees) {
+    std::array<int, 1> const fds{tree.get()};
+    TRY_CTX(sys::send_fds(sync, "t", fds), "send the mounts to the container's process");
+  }
+  return {};
+}
+
 Result<std::optional<Report>> next_report(int sync) {
   Report report;
   long const size = raw::read(sync, &report, sizeof report);
-  if (size == 0 || size == -ECONNRESET) return std::optional<Report>();
+  if (size == 0) return std::optional<Report>();
+  if (size < 0) return Error::from_errno(static_cast<int>(-size), "read the report of the container's process");
   if (size != sizeof report) return Error(Errc::kInternal, "malformed report of the container's first process");
   return std::optional<Report>(report);
 }

@@ -24,6 +24,11 @@ Result<Spawned> spawn_init(InitPlan& plan, Parent parent, std::map<std::string, 
 enum class PidNamespace { kOurs, kContainers };
 Result<Spawned> spawn_exec(ExecPlan& plan, Parent parent, PidNamespace pid_namespace);
 
+// In a user namespace the container must not be able to undo the host's mount flags or to uncover what the host has
+// covered. The kernel sees to that for mounts that were copied into a mount namespace of that user namespace, so every
+// tree is made again in the child's (mount_namespaces(7), "locked") and sent to it. The child takes them in init_main.
+Result<void> send_trees(InitPlan const& plan, int pidfd, int sync);
+
 // The next report; nullopt: the other end is closed, that is the program runs (or the process is gone).
 Result<std::optional<Report>> next_report(int sync);
 

@@ -29,7 +29,8 @@ enum class Stage : std::int32_t {
   kDeviceLink,         // index: kDeviceLinks
   kConsole,
   kConsoleSend,
-  kHook,  // index: hooks of the stage; error: errno, or 1000 + exit status
+  kStartHook,  // as kHook, of startContainer
+  kHook,       // index: hooks of the stage; error: errno, or 1000 + exit status
   kPivot,
   kReadonlyPath,  // index: plan.readonly_paths
   kMaskedPath,    // index: plan.masked_paths

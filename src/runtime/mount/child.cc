@@ -39,26 +39,27 @@ long attach_tree(int tree, int target) {
 
 // A directory cannot be covered by a link that the image put in its place (CVE-2019-19921): proc and sysfs only mount
 // on a real one, found without following the last component.
-void check_ordinary_directory(MountPlan const& mount, int root, int index, Reporter const& reporter) {
-  for (;;) {
+long open_ordinary_directory(MountPlan const& mount, int root, int index, Reporter const& reporter) {
+  constexpr int kTries = 1000;
+  for (int attempt = 0;; ++attempt) {
     long const fd = raw::openat2(root, mount.destination.c_str(), O_PATH | O_NOFOLLOW,
                                  abi::kResolveInRoot | abi::kResolveNoMagiclinks);
-    if (fd == -EAGAIN) continue;
-    if (fd == -ENOENT) return;  // it will be made
+    if (fd == -EAGAIN && attempt < kTries) continue;
+    if (fd == -ENOENT) return open_in_root(root, mount.destination.c_str(), Create::kDirectory);
     reporter.need(fd, Stage::kMountTarget, index);
     struct stat info {};
     reporter.need(raw::fstat(static_cast<int>(fd), &info), Stage::kMountTarget, index);
-    raw::close(static_cast<int>(fd));
     if (!S_ISDIR(info.st_mode)) reporter.fail(Stage::kMountNotDirectory, ENOTDIR, index);
-    return;
+    return fd;
   }
 }
 
 int mount_target(MountPlan const& mount, int root, int index, Reporter const& reporter) {
-  if (mount.ordinary_directory) check_ordinary_directory(mount, root, index, reporter);
   bool const directory = mount.kind == MountPlan::Kind::kFilesystem || mount.tree_is_directory;
   long const target =
-      reporter.need(open_in_root(root, mount.destination.c_str(), directory ? Create::kDirectory : Create::kFile),
+      reporter.need(mount.ordinary_directory
+                        ? open_ordinary_directory(mount, root, index, reporter)
+                        : open_in_root(root, mount.destination.c_str(), directory ? Create::kDirectory : Create::kFile),
                     Stage::kMountTarget, index);
   // Whatever the path says, the thing found must not be a file of procfs (links and races end here).
   bool const covers_proc = magic_of(static_cast<int>(target)) == abi::kProcMagic;

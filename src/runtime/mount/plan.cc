@@ -96,6 +96,9 @@ bool may_cover_proc(std::string_view destination) {
   return std::ranges::find(kAllowed, destination) != kAllowed.end();
 }
 
+// Where masks and read-only paths look later: a link of the image there would lead them elsewhere.
+bool at_kernel_root(std::string_view destination) { return destination == "proc" || destination == "sys"; }
+
 class MountPlanner {
  public:
   explicit MountPlanner(MountContext const& context) : context_(context) {}
@@ -140,7 +143,7 @@ class MountPlanner {
     plan.rec_clear = options.rec_clear;
     plan.copy_up = options.tmpcopyup;
     plan.inherit_mode = mount.type == "tmpfs" && !options.tmpcopyup && options.data.find("mode=") == std::string::npos;
-    plan.ordinary_directory = pseudo;
+    plan.ordinary_directory = pseudo || at_kernel_root(plan.destination);
     if (options.tmpcopyup && mount.type != "tmpfs") {
       return Error(Errc::kInvalidArgument, "options: tmpcopyup is for tmpfs only");
     }
@@ -174,6 +177,7 @@ class MountPlanner {
     TRY_CTX(open_tree(plan), fmt::format("source {}", plan.source));
     bool const is_proc = TRY(sys::fs_magic(plan.tree.get())) == abi::kProcMagic;
     TRY(check_proc(plan.destination, is_proc, plan));
+    plan.ordinary_directory = at_kernel_root(plan.destination);
     set_attributes(plan, options);
     plan.propagation = options.propagation;
     TRY(add_id_mapping(plan, mount, options));
@@ -193,20 +197,15 @@ class MountPlanner {
   }
 
   Result<void> open_tree(MountPlan& plan) {
-    unsigned const flags = abi::kOpenTreeClone | (plan.recursive ? abi::kAtRecursive : 0);
-    long const fd = sys::raw::open_tree(AT_FDCWD, plan.source.c_str(), flags);
-    if (fd < 0) return Error::from_errno(static_cast<int>(-fd), "open_tree");
-    plan.tree = UniqueFd(static_cast<int>(fd));
+    plan.origin.source = plan.source;
+    plan.origin.recursive = plan.recursive;
+    plan.origin.propagation = context_.default_propagation;
+    plan.tree = TRY(make_tree(plan.origin));
     plan.tree_is_directory = S_ISDIR(TRY(sys::fstat(plan.tree.get())).st_mode);
-    if (context_.default_propagation == 0) return {};
-    abi::MountAttr const propagation{0, 0, context_.default_propagation, 0};
-    long const set = sys::raw::mount_setattr(plan.tree.get(), "",
-                                             abi::kAtEmptyPath | (plan.recursive ? abi::kAtRecursive : 0), propagation);
-    if (set < 0) return Error::from_errno(static_cast<int>(-set), "mount_setattr propagation");
     return {};
   }
 
-  Result<void> add_id_mapping(MountPlan const& plan, oci::Mount const& mount, MountOptions const& options) {
+  Result<void> add_id_mapping(MountPlan& plan, oci::Mount const& mount, MountOptions const& options) {
     bool const own = !mount.uid_mappings.empty() || !mount.gid_mappings.empty();
     if (!own && !options.idmap) return {};
     auto const& uids = own ? mount.uid_mappings : context_.spec.linux->uid_mappings;
@@ -216,15 +215,10 @@ class MountPlanner {
                    own ? "uidMappings and gidMappings: both are needed"
                        : "options: idmap needs uidMappings and gidMappings, of the mount or of the container");
     }
-    UniqueFd const user_namespace = TRY(make_user_namespace(uids, gids));
-    abi::MountAttr const attr{abi::kMountAttrIdmap, 0, 0, static_cast<std::uint64_t>(user_namespace.get())};
-    unsigned const flags = abi::kAtEmptyPath | (options.recursive_idmap ? abi::kAtRecursive : 0);
-    long const set = sys::raw::mount_setattr(plan.tree.get(), "", flags, attr);
-    if (set == -EINVAL) {
-      return Error(Errc::kUnimplemented, fmt::format("source {}: its file system cannot be id-mapped", plan.source),
-                   EINVAL);
-    }
-    if (set < 0) return Error::from_errno(static_cast<int>(-set), fmt::format("id-map {}", plan.source));
+    plan.id_mapping = TRY(make_user_namespace(uids, gids));
+    plan.origin.id_mapping = plan.id_mapping.get();
+    plan.origin.id_map_below = options.recursive_idmap;
+    plan.tree = TRY(make_tree(plan.origin));
     return {};
   }
 
@@ -312,13 +306,39 @@ Result<mode_t> device_type(std::string_view type) {
 
 Result<void> bind_host_device(DevicePlan& plan) {
   std::string const host = "/" + plan.path;
-  long const fd = sys::raw::open_tree(AT_FDCWD, host.c_str(), abi::kOpenTreeClone);
-  if (fd < 0) return Error::from_errno(static_cast<int>(-fd), "bind " + host);
-  plan.tree = UniqueFd(static_cast<int>(fd));
+  plan.origin.source = host;
+  plan.tree = TRY_CTX(make_tree(plan.origin), "bind " + host);
+  struct stat const info = TRY(sys::fstat(plan.tree.get()));
+  if ((info.st_mode & S_IFMT) != (plan.mode & S_IFMT) || info.st_rdev != plan.device) {
+    return Error(Errc::kInvalidArgument,
+                 fmt::format("{} of the host is another device, and a user namespace cannot make nodes", host));
+  }
   return {};
 }
 
 }  // namespace
+
+Result<UniqueFd> make_tree(TreePlan const& plan) {
+  unsigned const below = plan.recursive ? abi::kAtRecursive : 0;
+  long const fd = sys::raw::open_tree(AT_FDCWD, plan.source.c_str(), abi::kOpenTreeClone | below);
+  if (fd < 0) return Error::from_errno(static_cast<int>(-fd), "open_tree");
+  UniqueFd tree(static_cast<int>(fd));
+  if (plan.propagation != 0) {
+    abi::MountAttr const propagation{0, 0, plan.propagation, 0};
+    long const set = sys::raw::mount_setattr(tree.get(), "", abi::kAtEmptyPath | below, propagation);
+    if (set < 0) return Error::from_errno(static_cast<int>(-set), "mount_setattr propagation");
+  }
+  if (plan.id_mapping >= 0) {
+    abi::MountAttr const map{abi::kMountAttrIdmap, 0, 0, static_cast<std::uint64_t>(plan.id_mapping)};
+    unsigned const flags = abi::kAtEmptyPath | (plan.id_map_below ? abi::kAtRecursive : 0);
+    long const set = sys::raw::mount_setattr(tree.get(), "", flags, map);
+    if (set == -EINVAL) {
+      return Error(Errc::kUnimplemented, fmt::format("source {}: its file system cannot be id-mapped", plan.source), EINVAL);
+    }
+    if (set < 0) return Error::from_errno(static_cast<int>(-set), fmt::format("id-map {}", plan.source));
+  }
+  return tree;
+}
 
 Result<std::vector<MountPlan>> plan_mounts(MountContext const& context) { return MountPlanner(context).plan(); }
 

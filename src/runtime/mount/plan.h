@@ -15,6 +15,17 @@
 
 namespace davit::runtime {
 
+// Detached copy of what is at source, with its propagation and id mapping set as the plan says. Called in the mount namespace
+// whose mounts are meant.
+struct TreePlan {
+  std::string source;
+  bool recursive = false;
+  unsigned long propagation = 0;  // MS_*; 0: left as it is
+  int id_mapping = -1;            // descriptor of a user namespace; -1: none
+  bool id_map_below = false;      // and on the mounts below it
+};
+Result<UniqueFd> make_tree(TreePlan const& plan);
+
 struct MountPlan {
   enum class Kind {
     kFilesystem,  // mount(2) of a new file system on a directory
@@ -28,6 +39,8 @@ struct MountPlan {
   unsigned long flags = 0;  // MS_* of a new file system
   std::string data;
   UniqueFd tree;
+  TreePlan origin;  // of the tree, to make it again elsewhere
+  UniqueFd id_mapping;
   bool tree_is_directory = true;
   bool recursive = false;                    // tree: rbind
   std::uint64_t set = 0, clear = 0;          // MOUNT_ATTR_* on the mount itself
@@ -46,6 +59,7 @@ struct DevicePlan {
   dev_t device = 0;
   uid_t uid = 0;
   gid_t gid = 0;
+  TreePlan origin;  // of the tree
   UniqueFd tree;  // user namespaces cannot make nodes: the host's is bound
 };
 

@@ -36,6 +36,7 @@ inline constexpr unsigned kAtSymlinkNofollow = 0x100;
 // move_mount(2) [5.2]
 inline constexpr unsigned kMoveMountFromEmptyPath = 0x04;
 inline constexpr unsigned kMoveMountToEmptyPath = 0x40;
+inline constexpr unsigned kMoveMountToSymlinks = 0x10;  // follow links of the target
 
 // mount_setattr(2) [5.12]
 struct MountAttr {
