@@ -123,12 +123,6 @@ ForegroundSignals::ForegroundSignals() {
   interrupt_ = UniqueFd(::signalfd(-1, &ending, SFD_CLOEXEC));
 }
 
-ForegroundSignals::~ForegroundSignals() {
-  sigset_t none;
-  sigemptyset(&none);
-  ::sigprocmask(SIG_SETMASK, &none, nullptr);
-}
-
 std::optional<oci::ConsoleSize> own_terminal_size() {
   winsize size{};
   if (::ioctl(0, TIOCGWINSZ, &size) < 0) return std::nullopt;

@@ -11,13 +11,11 @@
 
 namespace davit::front {
 
-// Blocks the signals that wait_in_foreground() passes on, so that none is lost between start and wait. First thing,
+// Blocks, for good, the signals that wait_in_foreground() passes on, so that none is lost between start and wait. First thing,
 // before the process is made; what it makes inherits the mask unless it is undone there (runtime::init does).
 class ForegroundSignals {
  public:
   ForegroundSignals();
-  // Restores the mask.
-  ~ForegroundSignals();
   ForegroundSignals(ForegroundSignals const&) = delete;
   ForegroundSignals& operator=(ForegroundSignals const&) = delete;
 
@@ -28,10 +26,10 @@ class ForegroundSignals {
   UniqueFd interrupt_;
 };
 
-// One end takes the pty master from the runtime, the other is given to it as console_socket_fd.
 // The size of our own terminal, if standard input is one.
 std::optional<oci::ConsoleSize> own_terminal_size();
 
+// One end takes the pty master from the runtime, the other is given to it as console_socket_fd.
 struct ConsolePair {
   UniqueFd ours, theirs;
 };
