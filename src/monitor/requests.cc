@@ -128,11 +128,16 @@ Result<void> Supervisor::check_alive() const {
   return {};
 }
 
+bool Supervisor::paused() const {
+  if (phase_ != Phase::kCreated && phase_ != Phase::kRunning) return false;
+  return runtime::Cgroup::from_paths(cgroup_paths_).frozen().value_or(false);
+}
+
 std::string Supervisor::describe() const {
   constexpr std::string_view kNames[] = {"creating", "created", "running", "stopped", "stopped"};
   json::Object json;
   json.add("id", record_.id)
-      .add("status", paused_ ? "paused" : kNames[static_cast<int>(phase_)])
+      .add("status", paused() ? "paused" : kNames[static_cast<int>(phase_)])
       .add("pid", record_.pid);
   json.add("terminal", options_.terminal).add("attached", std::uint64_t{stdio_->clients()});
   json.add("lost_log_bytes", log_->lost_bytes());
@@ -195,15 +200,12 @@ Result<void> Supervisor::signal(ReplyTo const& to, ControlMessage const& message
 
 Result<void> Supervisor::freeze(ReplyTo const& to, bool frozen) {
   TRY(check_alive());
-  if (paused_ == frozen) return conflict(frozen ? "the container is paused already" : "the container is not paused");
-  reply_from_helper(
-      to,
-      [this, frozen]() -> Result<std::string> {
-        runtime::Cgroup cgroup = runtime::Cgroup::from_paths(cgroup_paths_);
-        TRY(frozen ? cgroup.freeze() : cgroup.thaw());
-        return std::string();
-      },
-      [this, frozen] { paused_ = frozen; });
+  if (paused() == frozen) return conflict(frozen ? "the container is paused already" : "the container is not paused");
+  reply_from_helper(to, [this, frozen]() -> Result<std::string> {
+    runtime::Cgroup cgroup = runtime::Cgroup::from_paths(cgroup_paths_);
+    TRY(frozen ? cgroup.freeze() : cgroup.thaw());
+    return std::string();
+  });
   return {};
 }
 

@@ -69,6 +69,7 @@ Result<void> Supervisor::begin() {
   stdio.drained = [this] { check_finished(); };
   stdio.detached = [this] { control_.publish(json::Object().add("event", "detach").text()); };
   stdio_ = TRY(Stdio::create(loop_, scratch_, std::move(stdio)));
+  interrupt_ = TRY(sys::pipe());
   TRY(helpers_.start([this] { return create_in_helper(); },
                      [this](Result<std::string> result) { on_created(std::move(result)); }));
   return stdio_->start();
@@ -94,6 +95,7 @@ Result<std::string> Supervisor::create_in_helper() {
   create.start_at_once = options_.start;
   create.stdio = stdio_->child_fds();
   create.console_socket_fd = stdio_->console_socket();
+  create.interrupt_fd = interrupt_.read_end.get();
   runtime::State const state = TRY(options_.create_container(create));
   return encode_state(state);
 }
@@ -112,6 +114,7 @@ Result<void> Supervisor::note_state(std::string_view text) {
 }
 
 void Supervisor::on_created(Result<std::string> result) {
+  interrupt_ = {};
   Result<void> noted = result ? note_state(*result) : Result<void>(std::move(result).take_error());
   if (!noted) {
     tell_ready(copy_of(noted.error()));
@@ -139,6 +142,9 @@ void Supervisor::on_signal() {
     } else if (phase_ == Phase::kCreated || phase_ == Phase::kRunning) {
       // The monitor does not end before its container: who wants it gone wants the container to end.
       (void)sys::kill(record_.pid, *signal);
+    } else if (interrupt_.write_end.valid()) {
+      // A hook may hang: the creator gives up, undoes what it did, and we report that.
+      (void)sys::write_now(interrupt_.write_end.get(), "!");
     }
   }
 }

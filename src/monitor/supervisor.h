@@ -19,6 +19,7 @@
 #include "monitor/monitor.h"
 #include "monitor/oom_watch.h"
 #include "monitor/stdio.h"
+#include "sys/pipe.h"
 #include "sys/process.h"
 
 namespace davit::monitor {
@@ -68,13 +69,14 @@ class Supervisor {
   // Runs work in a helper and replies with what it returns.
   void reply_from_helper(ReplyTo const& to, Helpers::Work const& work, std::function<void()> on_success = {});
   std::string describe() const;
+  // As the cgroup says: a command line may have paused it, too.
+  bool paused() const;
   Result<void> check_alive() const;
 
   loop::Loop& loop_;
   MonitorOptions options_;
   Phase phase_ = Phase::kCreating;
   std::optional<Error> failure_;
-  bool paused_ = false;
 
   std::unique_ptr<log::LogWriter> log_;
   IoScratch scratch_;
@@ -84,6 +86,7 @@ class Supervisor {
   std::unique_ptr<Stdio> stdio_;
   OomWatch oom_;
 
+  sys::Pipe interrupt_;  // a byte in it makes the creator give up
   UniqueFd signals_;
   loop::Watch signal_watch_;
   std::vector<sys::Exited> early_exits_;  // of processes whose creation has not been reported yet

@@ -238,3 +238,26 @@ def test_an_idle_monitor_is_small(monitored):
     private = sum(int(line.split()[1]) for line in rollup.splitlines() if line.startswith(("Private_Clean", "Private_Dirty")))
     print(f"private memory of an idle monitor: {private} kB")
     assert private <= 120
+
+
+def test_a_hanging_hook_does_not_hold_the_monitor(bundle):
+    bundle.config["hooks"] = {"createRuntime": [{"path": "/bin/sleep", "args": ["sleep", "100"]}]}
+    bundle.save()
+    os.makedirs(f"{bundle.path}/monitor")
+    words = [find_runtime(), "monitor", "--root", bundle.root, "--id", bundle.id, "--bundle", bundle.path, "--dir", f"{bundle.path}/monitor"]
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as process:
+        wait_for(lambda: bundle.call("state", bundle.id).returncode == 0, "the container")
+        time.sleep(0.2)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(5) == 1
+        assert "interrupted" in process.stderr.read()
+    bundle.assert_gone()
+
+
+def test_a_pause_by_command_line_is_seen_by_the_monitor(monitored):
+    one = monitored("sleep 100")
+    assert one.bundle.call("pause", one.bundle.id).returncode == 0
+    control = one.control()
+    assert control.ask(STATE)["status"] == "paused"
+    control.ask(RESUME)
+    assert one.bundle.status() == "running"
