@@ -14,7 +14,7 @@ import time
 
 import pytest
 
-from davitlib import PEER, alive, find_runtime, processes_naming, read, wait_for
+from davitlib import PEER, alive, find_runtime, is_sanitized, processes_naming, read, wait_for
 from test_monitor import WAIT, Control
 
 pytestmark = pytest.mark.skipif(bool(PEER), reason="the promises are Davit's")
@@ -22,6 +22,8 @@ pytestmark = pytest.mark.skipif(bool(PEER), reason="the promises are Davit's")
 ALL = bool(os.environ.get("DAVIT_ALL"))
 SEED = int(os.environ.get("DAVIT_CRASH_SEED", random.getrandbits(32)))
 WORKERS = 4
+# A sanitized program takes that much longer to do the same.
+SLOWNESS = 10 if is_sanitized() else 1
 
 
 @pytest.fixture
@@ -110,7 +112,7 @@ def test_killing_the_front_of_a_detached_monitor_starts_it_wholly_or_not_at_all(
         return 1
 
     count = 60 if ALL else 16
-    lives = at_once(life, [(bundles(), moments.uniform(0, 0.03)) for _ in range(count)])
+    lives = at_once(life, [(bundles(), moments.uniform(0, 0.03 * SLOWNESS)) for _ in range(count)])
     assert sum(lives) > 0
 
 
@@ -120,7 +122,7 @@ def test_killing_the_front_of_a_detached_monitor_starts_it_wholly_or_not_at_all(
 @pytest.mark.seconds(120)
 def test_the_exit_record_is_on_disk_before_a_waiter_is_told(bundles):
     for code in range(12):
-        bundle = bundles().sh(f"usleep 30000; exit {code}")
+        bundle = bundles().sh(f"usleep {30000 * SLOWNESS}; exit {code}")
         command, directory = monitor_command(bundle, "--detach")
         assert subprocess.run(command, check=False).returncode == 0
         control = Control(f"{directory}/control.sock")
