@@ -145,20 +145,26 @@ std::string Supervisor::describe() const {
   return json.text();
 }
 
-void Supervisor::reply_from_helper(ReplyTo const& to, Helpers::Work const& work, std::function<void()> on_success) {
-  Result<void> const started =
-      helpers_.start(work, [this, to, on_success = std::move(on_success)](Result<std::string> const& result) {
-        if (!result) return control_.reply_error(to, result.error());
-        if (on_success) on_success();
-        control_.reply(to, *result);
-      });
-  if (!started) control_.reply_error(to, started.error());
+void Supervisor::reply_from_helper(ReplyTo const& to, Helpers::Work const& work) {
+  ++owed_replies_;
+  Result<void> const started = helpers_.start(work, [this, to](Result<std::string> const& result) {
+    if (result) {
+      control_.reply(to, *result);
+    } else {
+      control_.reply_error(to, result.error());
+    }
+    reply_given();
+  });
+  if (started) return;
+  control_.reply_error(to, started.error());
+  reply_given();
 }
 
 void Supervisor::start(ReplyTo const& to) {
   if (phase_ != Phase::kCreated) return control_.reply_error(to, conflict("the container is not in the created state"));
   // Before the process runs: its exit may be seen before the helper's answer.
   record_.started_at = sys::realtime_nanos();
+  ++owed_replies_;
   Result<void> const helper = helpers_.start(
       [this]() -> Result<std::string> {
         TRY(options_.start_container(options_.container.root, options_.container.id));
@@ -166,11 +172,21 @@ void Supervisor::start(ReplyTo const& to) {
       },
       [this, to](Result<std::string> const& result) {
         if (!result && phase_ == Phase::kCreated) record_.started_at = 0;
-        if (!result) return control_.reply_error(to, result.error());
-        if (phase_ == Phase::kCreated) phase_ = Phase::kRunning;
-        control_.reply(to);
+        if (result && phase_ == Phase::kCreated) phase_ = Phase::kRunning;
+        if (result) {
+          control_.reply(to);
+        } else {
+          control_.reply_error(to, result.error());
+        }
+        reply_given();
       });
-  if (!helper) control_.reply_error(to, helper.error());
+  if (helper) return;
+  control_.reply_error(to, helper.error());
+  reply_given();
+}
+
+void Supervisor::reply_given() {
+  if (--owed_replies_ == 0 && phase_ == Phase::kFinished && options_.linger.count() == 0) leave();
 }
 
 Result<void> Supervisor::signal(ReplyTo const& to, ControlMessage const& message) {

@@ -19,6 +19,8 @@ constexpr auto kExecGrace = 2s;
 constexpr int kSaveAttempts = 100;
 constexpr auto kSavePause = 200ms;
 constexpr auto kReplyGrace = 2s;
+// How long a finished monitor stays for a helper that owes somebody an answer (a `start` whose poststart hooks run).
+constexpr auto kOwedGrace = 10s;
 constexpr std::size_t kMaxEarlyExits = 4096;
 
 // The creator's answer: pid, then "controller=path" lines.
@@ -208,7 +210,11 @@ void Supervisor::finish() {
   log_->idle();
   for (ReplyTo const& waiter : std::exchange(waiters_, {})) control_.reply(waiter, record_.to_json());
   control_.publish(json::Object().add("event", "exit").add_raw("record", record_.to_json()).text());
-  if (options_.linger.count() == 0) return leave();
+  if (options_.linger.count() == 0 && owed_replies_ == 0) return leave();
+  if (options_.linger.count() == 0) {
+    linger_ = loop_.after(kOwedGrace, [this] { leave(); });
+    return;
+  }
   linger_ = loop_.after(options_.linger, [this] { leave(); });
 }
 

@@ -67,10 +67,12 @@ class Supervisor {
   void wait(ReplyTo const& to);
   Result<void> collect(ReplyTo const& to);
   // Runs work in a helper and replies with what it returns.
-  void reply_from_helper(ReplyTo const& to, Helpers::Work const& work, std::function<void()> on_success = {});
+  void reply_from_helper(ReplyTo const& to, Helpers::Work const& work);
   std::string describe() const;
   // As the cgroup says: a command line may have paused it, too.
   bool paused() const;
+  // A reply that a helper was asked for has gone out.
+  void reply_given();
   Result<void> check_alive() const;
 
   loop::Loop& loop_;
@@ -86,7 +88,8 @@ class Supervisor {
   std::unique_ptr<Stdio> stdio_;
   OomWatch oom_;
 
-  sys::Pipe interrupt_;  // a byte in it makes the creator give up
+  int owed_replies_ = 0;  // of helpers that still work on them; nobody is left without an answer at the end
+  sys::Pipe interrupt_;   // a byte in it makes the creator give up
   UniqueFd signals_;
   loop::Watch signal_watch_;
   std::vector<sys::Exited> early_exits_;  // of processes whose creation has not been reported yet
@@ -95,7 +98,7 @@ class Supervisor {
   bool record_saved_ = false;
   int save_attempts_ = 0;
   std::vector<ReplyTo> waiters_;
-  loop::Timer save_retry_, exec_limit_, linger_, leave_later_;
+  loop::Timer save_retry_, exec_limit_, linger_;
   bool exec_limit_over_ = false, leaving_ = false;
 };
 
