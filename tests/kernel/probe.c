@@ -114,6 +114,11 @@ int main(int count, char** words) {
     printf("%ld %ld\n", value >> 13, value & 7);
     return 0;
   }
+  if (!strcmp(what, "key") && count > 2) {  // keyctl(2): KEYCTL_SEARCH in the session keyring
+    long key = syscall(SYS_keyctl, 10, -3, "user", words[2], 0);
+    puts(key < 0 ? "absent" : "found");
+    return 0;
+  }
   if (!strcmp(what, "dumpable")) {
     printf("%d\n", prctl(PR_GET_DUMPABLE));
     return 0;

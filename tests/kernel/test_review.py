@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from davitlib import PEER, mount, read, umount, wait_for, write
+from davitlib import LIBC, PEER, mount, read, umount, wait_for, write
 
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_BIND, MS_REMOUNT = 1, 2, 4, 4096, 32
 ALL = ("bounding", "effective", "permitted")
@@ -206,3 +206,20 @@ def test_no_pivot_leaves_no_procfs_of_the_host_below(bundle):
     assert int(bundle.sh(script).must("--no-pivot")) == with_pivot
 
 
+
+
+def test_exec_does_not_bring_the_callers_keys(bundle, probe):
+    """The caller has a session keyring with a key in it; the program in the container must not find it."""
+    join_session, add_key = 1, 248  # KEYCTL_JOIN_SESSION_KEYRING; add_key(2) on x86_64
+    if os.uname().machine != "x86_64" or not os.path.exists("/proc/keys"):
+        pytest.skip("needs keyrings and x86_64's numbers")
+    bundle.linux.pop("seccomp", None)
+    bundle.args("sleep", "100").up()
+
+    def take_key():
+        LIBC.syscall(250, join_session, b"davit-test")
+        assert LIBC.syscall(add_key, b"user", b"davit-secret", b"x", 1, -3) > 0
+
+    words = bundle.command("exec", bundle.id, "/bin/probe", "key", "davit-secret")
+    done = subprocess.run(words, preexec_fn=take_key, capture_output=True, text=True, timeout=10, check=True)
+    assert done.stdout.strip() == "absent"
