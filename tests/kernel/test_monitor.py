@@ -48,6 +48,9 @@ class Control:
         assert answer[1] == b"\0", answer
         return json.loads(answer[3]) if 3 in answer else None
 
+    def exit_code(self):
+        return json.loads(self.receive()[3])["exit_code"]
+
     def attach(self, kind, fields):
         ours, theirs = socket.socketpair()
         ours.settimeout(20)
@@ -83,6 +86,12 @@ class Monitored:
     def control(self):
         self.controls.append(Control(f"{self.dir}/control.sock"))
         return self.controls[-1]
+
+    def waiter(self):
+        """A connection that waits already: a monitor whose container has ended leaves when it has answered who waited."""
+        control = self.control()
+        control.send(WAIT)
+        return control
 
     def record(self):
         wait_for(lambda: os.path.exists(f"{self.dir}/exit.json"), "the exit record")
@@ -151,8 +160,9 @@ def test_create_then_start(monitored):
     one = monitored("echo started", "--create-only")
     control = one.control()
     assert control.ask(STATE)["status"] == "created"
+    waiter = one.waiter()
     control.ask(START)
-    assert control.ask(WAIT)["exit_code"] == 0
+    assert waiter.exit_code() == 0
     assert one.log() == "started\n"
 
 
@@ -165,8 +175,9 @@ def test_signal_pause_stats(monitored):
     control.ask(RESUME)
     stats = control.ask(STATS)
     assert stats["memory"]["usage"] > 0 and stats["pids"]["current"] >= 1
+    waiter = one.waiter()
     control.ask(SIGNAL, {SIGNAL_TAG: signal.SIGTERM})
-    assert control.ask(WAIT)["exit_code"] == 4
+    assert waiter.exit_code() == 4
 
 
 def test_attach_to_a_terminal(monitored):
@@ -192,8 +203,9 @@ def test_many_execs_at_once(monitored):
     for i, (connection, _) in enumerate(sessions):
         assert read_all(connection) == b"hello %d" % i
         assert control.ask(EXEC_WAIT, {EXEC_ID: b"e%d" % i})["exit_code"] == 9
+    waiter = one.waiter()
     control.ask(SIGNAL, {SIGNAL_TAG: signal.SIGKILL})
-    assert control.ask(WAIT)["exit_code"] == 137
+    assert waiter.exit_code() == 137
 
 
 def test_oom_is_recorded_and_told(monitored, bundles):
