@@ -59,6 +59,14 @@ boost_json_package() {
   apt-cache pkgnames libboost-json | grep -E '^libboost-json[0-9.]+-dev$' | sort -V | head -n 1
 }
 
+# The headers of the same Boost (Beast's HTTP parser).
+boost_headers_package() {
+  local json
+  json=$(boost_json_package | head -n 1)
+  [ "$json" = libboost-json-dev ] && echo libboost-dev && return
+  echo "libboost${json#libboost-json}"
+}
+
 # The clang that the tidy and fuzz presets name, or the newest of the distribution; prints its number.
 clang_version() {
   local version
@@ -74,7 +82,8 @@ install_build_packages() {
   local json
   json=$(boost_json_package | head -n 1)
   [ -n "$json" ] || die "no libboost-json development package found by apt" "Debian 12 has libboost-json1.81-dev, Debian 13 libboost-json-dev"
-  apt_install g++ cmake ninja-build ccache lld python3 libfmt-dev libseccomp-dev zlib1g-dev libgtest-dev busybox-static "$json"
+  apt_install g++ cmake ninja-build ccache lld python3 libfmt-dev libseccomp-dev zlib1g-dev libgtest-dev busybox-static "$json" \
+    "$(boost_headers_package)" libssl-dev libsqlite3-dev libisal-dev libzstd-dev liblzma-dev libbz2-dev
 }
 
 # build PRESET [CMAKE ARGUMENT...]: configures and builds build/PRESET; the log is shown only when it fails. TARGETS: "" all.
