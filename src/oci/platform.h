@@ -11,11 +11,11 @@
 namespace davit::oci {
 
 struct Platform {
-  std::string os;            // "linux"
-  std::string architecture;  // GOARCH: "amd64"
-  std::string variant;       // "v7"; "" for the default one
-  std::string os_version;
-  std::vector<std::string> os_features;
+  std::string os = {};            // "linux"
+  std::string architecture = {};  // GOARCH: "amd64"
+  std::string variant = {};       // "v7"; "" for the default one
+  std::string os_version = {};
+  std::vector<std::string> os_features = {};
   bool operator==(Platform const&) const = default;
 };
 
