@@ -1,0 +1,169 @@
+// Rows of images and their names.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+
+#include "store/store.h"
+#include "store/store_body.h"
+
+namespace davit::store {
+namespace {
+
+constexpr std::string_view kImageColumns =
+    "SELECT id, manifest, layers, blobs, created_ns, stored_ns, platform, labels, size FROM image";
+
+Result<ImageRecord> image_from_row(Statement const& row) {
+  oci::Digest id = TRY(stored_digest(row.text(0)));
+  std::optional<oci::Digest> manifest;
+  if (!row.is_null(1)) {
+    oci::Digest digest = TRY(stored_digest(row.text(1)));
+    manifest = std::move(digest);
+  }
+  std::vector<oci::Digest> blobs = TRY(stored_digests(row.text(3)));
+  return ImageRecord{.id = std::move(id),
+                     .manifest = std::move(manifest),
+                     .layers = split_words(row.text(2)),
+                     .blobs = std::move(blobs),
+                     .created_ns = row.number(4),
+                     .stored_ns = row.number(5),
+                     .platform = row.text(6),
+                     .labels_json = row.text(7),
+                     .size = row.size(8)};
+}
+
+Result<std::vector<std::string>> names_of(Database& database, std::string_view table, std::string const& image) {
+  Statement statement = TRY(database.prepare(fmt::format("SELECT name FROM {} WHERE image=? ORDER BY name", table)));
+  statement.bind(image);
+  std::vector<std::string> names;
+  for (;;) {
+    bool const more = TRY(statement.step());
+    if (!more) return names;
+    names.push_back(statement.text(0));
+  }
+}
+
+Result<std::multimap<std::string, std::string>> names_by_image(Database& database, std::string_view table) {
+  Statement statement = TRY(database.prepare(fmt::format("SELECT image, name FROM {} ORDER BY name", table)));
+  std::multimap<std::string, std::string> names;
+  for (;;) {
+    bool const more = TRY(statement.step());
+    if (!more) return names;
+    names.emplace(statement.text(0), statement.text(1));
+  }
+}
+
+std::vector<std::string> take(std::multimap<std::string, std::string>& names, std::string const& image) {
+  std::vector<std::string> taken;
+  auto const [first, last] = names.equal_range(image);
+  for (auto it = first; it != last; ++it) taken.push_back(std::move(it->second));
+  return taken;
+}
+
+Result<std::optional<oci::Digest>> image_named(Database& database, std::string_view table, std::string const& name) {
+  Statement statement = TRY(database.prepare(fmt::format("SELECT image FROM {} WHERE name=?", table)));
+  bool const found = TRY(statement.bind(name).step());
+  if (!found) return std::optional<oci::Digest>();
+  oci::Digest id = TRY(stored_digest(statement.text(0)));
+  return std::optional(std::move(id));
+}
+
+Result<bool> delete_named(Database& database, std::string_view table, std::string const& name) {
+  Statement statement = TRY(database.prepare(fmt::format("DELETE FROM {} WHERE name=?", table)));
+  TRY(statement.bind(name).run());
+  return database.changes() > 0;
+}
+
+}  // namespace
+
+Result<std::optional<ImageEntry>> Store::find_image(oci::Digest const& id) {
+  return body_->reader.with([&](Database& database) -> Result<std::optional<ImageEntry>> {
+    Statement statement = TRY(database.prepare(fmt::format("{} WHERE id=?", kImageColumns)));
+    bool const found = TRY(statement.bind(id.text()).step());
+    if (!found) return std::optional<ImageEntry>();
+    ImageRecord record = TRY(image_from_row(statement));
+    std::vector<std::string> tags = TRY(names_of(database, "tag", id.text()));
+    std::vector<std::string> digests = TRY(names_of(database, "repo_digest", id.text()));
+    return std::optional(ImageEntry{std::move(record), std::move(tags), std::move(digests)});
+  });
+}
+
+Result<std::vector<oci::Digest>> Store::images_by_prefix(std::string_view hex_prefix) {
+  return body_->reader.with([&](Database& database) -> Result<std::vector<oci::Digest>> {
+    // A range, so that the primary key's index answers: 'g' comes after every hex digit.
+    Statement statement = TRY(database.prepare("SELECT id FROM image WHERE id>=? AND id<? LIMIT 16"));
+    statement.bind(fmt::format("sha256:{}", hex_prefix)).bind(fmt::format("sha256:{}g", hex_prefix));
+    std::vector<oci::Digest> ids;
+    for (;;) {
+      bool const more = TRY(statement.step());
+      if (!more) return ids;
+      oci::Digest id = TRY(stored_digest(statement.text(0)));
+      ids.push_back(std::move(id));
+    }
+  });
+}
+
+Result<std::optional<oci::Digest>> Store::image_by_tag(std::string const& name) {
+  return body_->reader.with([&](Database& database) { return image_named(database, "tag", name); });
+}
+
+Result<std::optional<oci::Digest>> Store::image_by_repo_digest(std::string const& name) {
+  return body_->reader.with([&](Database& database) { return image_named(database, "repo_digest", name); });
+}
+
+Result<std::vector<ImageEntry>> Store::list_images() {
+  return body_->reader.with([&](Database& database) -> Result<std::vector<ImageEntry>> {
+    // One read transaction, so that names and images are of the same moment.
+    TRY(database.execute("BEGIN"));
+    auto const read = [&]() -> Result<std::vector<ImageEntry>> {
+      auto tags = TRY(names_by_image(database, "tag"));
+      auto digests = TRY(names_by_image(database, "repo_digest"));
+      Statement statement = TRY(database.prepare(kImageColumns));
+      std::vector<ImageEntry> images;
+      for (;;) {
+        bool const more = TRY(statement.step());
+        if (!more) return images;
+        ImageRecord record = TRY(image_from_row(statement));
+        std::string const id = record.id.text();
+        images.push_back({std::move(record), take(tags, id), take(digests, id)});
+      }
+    };
+    Result<std::vector<ImageEntry>> images = read();
+    TRY(database.execute("COMMIT"));
+    return images;
+  });
+}
+
+Result<void> Store::set_tag(std::string const& name, oci::Digest const& image) {
+  return body_->writer.with([&](Database& database) -> Result<void> {
+    Statement statement = TRY(database.prepare("INSERT OR REPLACE INTO tag SELECT ?, id FROM image WHERE id=?"));
+    TRY(statement.bind(name).bind(image.text()).run());
+    if (database.changes() == 0) return Error(Errc::kNotFound, fmt::format("no such image: {}", image.text()));
+    return {};
+  });
+}
+
+Result<bool> Store::remove_tag(std::string const& name) {
+  return body_->writer.with([&](Database& database) { return delete_named(database, "tag", name); });
+}
+
+Result<bool> Store::remove_repo_digest(std::string const& name) {
+  return body_->writer.with([&](Database& database) { return delete_named(database, "repo_digest", name); });
+}
+
+Result<bool> Store::remove_image(oci::Digest const& id) {
+  return body_->writer.with([&](Database& database) -> Result<bool> {
+    Transaction transaction = TRY(Transaction::begin(database));
+    for (char const* const sql : {"DELETE FROM tag WHERE image=?", "DELETE FROM repo_digest WHERE image=?"}) {
+      Statement statement = TRY(database.prepare(sql));
+      TRY(statement.bind(id.text()).run());
+    }
+    Statement statement = TRY(database.prepare("DELETE FROM image WHERE id=?"));
+    TRY(statement.bind(id.text()).run());
+    bool const removed = database.changes() > 0;
+    TRY(transaction.commit());
+    return removed;
+  });
+}
+
+}  // namespace davit::store

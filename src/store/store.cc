@@ -1,0 +1,163 @@
+// Opening a store, what it holds in its hand (pins), and its trash.
+#include "store/store.h"
+
+#include <fmt/format.h>
+
+#include <chrono>
+#include <set>
+
+#include "store/store_body.h"
+#include "sys/durable.h"
+#include "sys/file.h"
+
+namespace davit::store {
+namespace {
+
+std::int64_t system_now_ns() {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::system_clock::now().time_since_epoch())
+      .count();
+}
+
+Result<UniqueFd> open_folder(std::string const& path) {
+  TRY(sys::mkdir_all(path, 0700));
+  return sys::open(path, O_RDONLY | O_DIRECTORY);
+}
+
+Result<std::set<std::string>> column(Database& database, std::string_view sql) {
+  Statement statement = TRY(database.prepare(sql));
+  std::set<std::string> values;
+  for (;;) {
+    bool const more = TRY(statement.step());
+    if (!more) return values;
+    values.insert(statement.text(0));
+  }
+}
+
+Result<void> delete_row(Database& database, std::string_view sql, std::string const& key) {
+  Statement statement = TRY(database.prepare(sql));
+  return statement.bind(key).run();
+}
+
+// An image needs all of its layers and blobs.
+Result<void> drop_incomplete_images(Database& database, std::set<std::string> const& lost, OpenReport& report) {
+  std::vector<std::string> incomplete;
+  {
+    Statement statement = TRY(database.prepare("SELECT id, layers, blobs FROM image"));
+    for (;;) {
+      bool const more = TRY(statement.step());
+      if (!more) break;
+      std::vector<std::string> needed = split_words(statement.text(1));
+      for (std::string& blob : split_words(statement.text(2))) needed.push_back(std::move(blob));
+      for (std::string const& need : needed) {
+        if (!lost.contains(need)) continue;
+        incomplete.push_back(statement.text(0));
+        break;
+      }
+    }
+  }
+  for (std::string const& id : incomplete) {
+    TRY(delete_row(database, "DELETE FROM tag WHERE image=?", id));
+    TRY(delete_row(database, "DELETE FROM repo_digest WHERE image=?", id));
+    TRY(delete_row(database, "DELETE FROM image WHERE id=?", id));
+    report.lost_images.push_back(id);
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<OpenReport> sweep(Store::Body& body, Database& database) {
+  OpenReport report;
+  std::set<std::string> const layer_rows = TRY(column(database, "SELECT id FROM layer"));
+  std::set<std::string> const blob_rows = TRY(column(database, "SELECT digest FROM blob"));
+  std::set<std::string> lost = layer_rows;
+  std::vector<std::string> const layer_names = TRY(sys::list_directory(body.layers.get()));
+  for (std::string const& name : layer_names) {
+    if (lost.erase(name) > 0) continue;
+    TRY(body.to_trash(body.layers.get(), name));
+    ++report.swept_layers;
+  }
+  lost.insert(blob_rows.begin(), blob_rows.end());
+  std::vector<std::string> const blob_names = TRY(sys::list_directory(body.blobs.get()));
+  for (std::string const& name : blob_names) {
+    if (lost.erase("sha256:" + name) > 0) continue;
+    TRY(body.to_trash(body.blobs.get(), name));
+    ++report.swept_blobs;
+  }
+  std::vector<std::string> const unfinished = TRY(sys::list_directory(body.tmp.get()));
+  for (std::string const& name : unfinished) TRY(body.to_trash(body.tmp.get(), name));
+  if (lost.empty()) return report;
+  Transaction transaction = TRY(Transaction::begin(database));
+  TRY(drop_incomplete_images(database, lost, report));
+  for (std::string const& key : lost) {
+    TRY(delete_row(database, "DELETE FROM layer WHERE id=?", key));
+    TRY(delete_row(database, "DELETE FROM blob WHERE digest=?", key));
+  }
+  TRY(transaction.commit());
+  return report;
+}
+
+Result<void> Store::Body::to_trash(int dir, std::string const& name) {
+  // The names of several processes after one another meet in the trash: the time keeps them apart.
+  std::string const target = fmt::format("{}-{}", system_now_ns(), next_name++);
+  return sys::rename_at(dir, name, trash.get(), target, sys::Existing::kKeep);
+}
+
+Result<std::unique_ptr<Store>> Store::open(StoreOptions options) {
+  if (!options.now_ns) options.now_ns = system_now_ns;
+  std::string const path = options.root;
+  auto const context = [&] { return fmt::format("open the image store '{}'", path); };
+  UniqueFd root = TRY_CTX(open_folder(path), context());
+  UniqueFd lock = TRY_CTX(sys::openat(root.get(), "lock", O_RDWR | O_CREAT, 0600), context());
+  Result<void> const locked = sys::lock_file(lock.get());
+  if (!locked) {
+    if (locked.error().code() != Errc::kConflict)
+      return Error(locked.error().code(), context(), locked.error().error_number());
+    return Error(Errc::kConflict,
+                 fmt::format("{}: another process has it open; stop it, or use another data root", context()));
+  }
+  Database writer = TRY_CTX(Database::open(path + "/state.db", Database::Access::kReadWrite), context());
+  TRY_CTX(prepare_schema(writer), context());
+  Database reader = TRY_CTX(Database::open(path + "/state.db", Database::Access::kReadOnly), context());
+  auto body = std::make_unique<Body>(std::move(options), std::move(writer), std::move(reader));
+  body->root = std::move(root);
+  body->lock = std::move(lock);
+  body->blobs = TRY_CTX(open_folder(path + "/blobs/sha256"), context());
+  body->layers = TRY_CTX(open_folder(path + "/layers"), context());
+  body->ingest = TRY_CTX(open_folder(path + "/ingest"), context());
+  body->tmp = TRY_CTX(open_folder(path + "/tmp"), context());
+  body->trash = TRY_CTX(open_folder(path + "/trash"), context());
+  Body& inside = *body;
+  body->report = TRY_CTX(body->writer.with([&](Database& database) { return sweep(inside, database); }), context());
+  return std::unique_ptr<Store>(new Store(std::move(body)));
+}
+
+Store::Store(std::unique_ptr<Body> body) : body_(std::move(body)) {}
+Store::~Store() = default;
+OpenReport const& Store::open_report() const { return body_->report; }
+int Store::root() const { return body_->root.get(); }
+std::string const& Store::path() const { return body_->options.root; }
+
+Result<void> Store::empty_trash() {
+  std::vector<std::string> const names = TRY(sys::list_directory(body_->trash.get()));
+  for (std::string const& name : names) TRY(sys::remove_tree(fmt::format("{}/trash/{}", path(), name)));
+  return {};
+}
+
+Pin::Pin(Pin&& other) noexcept : store_(std::exchange(other.store_, nullptr)), key_(std::move(other.key_)) {}
+
+Pin& Pin::operator=(Pin&& other) noexcept {
+  std::swap(store_, other.store_);
+  std::swap(key_, other.key_);
+  return *this;
+}
+
+Pin::~Pin() {
+  if (store_ == nullptr) return;
+  store_->body_->pins.with([&](auto& pins) {
+    auto const found = pins.find(key_);
+    if (found != pins.end() && --found->second == 0) pins.erase(found);
+  });
+}
+
+}  // namespace davit::store
