@@ -43,14 +43,15 @@ struct HttpTimeouts {
 
 using Headers = std::vector<std::pair<std::string, std::string>>;
 
+// Every member has an initialiser, so that a call may name only those it needs.
 struct HttpRequest {
   std::string method = "GET";
-  Url url;
-  Headers headers;                         // Host, Content-Length, Transfer-Encoding, Connection are the client's
-  std::string body;                        // or, when body_source is set, that
-  codec::Source* body_source = nullptr;    // borrowed until send() returns
-  std::optional<std::uint64_t> body_size;  // of body_source; chunked when unknown
-  TlsOptions tls;
+  Url url{};
+  Headers headers{};                         // Host, Content-Length, Transfer-Encoding, Connection are the client's
+  std::string body{};                        // or, when body_source is set, that
+  codec::Source* body_source = nullptr;      // borrowed until send() returns
+  std::optional<std::uint64_t> body_size{};  // of body_source; chunked when unknown
+  TlsOptions tls{};
 };
 
 // Its destructor gives the connection back to the pool when the body was read to the end, else closes it (or reads a
