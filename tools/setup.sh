@@ -83,7 +83,7 @@ install_build_packages() {
   json=$(boost_json_package | head -n 1)
   [ -n "$json" ] || die "no libboost-json development package found by apt" "Debian 12 has libboost-json1.81-dev, Debian 13 libboost-json-dev"
   apt_install g++ cmake ninja-build ccache lld python3 libfmt-dev libseccomp-dev zlib1g-dev libgtest-dev busybox-static "$json" \
-    "$(boost_headers_package)" libssl-dev libsqlite3-dev libisal-dev libzstd-dev liblzma-dev libbz2-dev
+    "$(boost_headers_package)" libssl-dev libsqlite3-dev libisal-dev libzstd-dev liblzma-dev libbz2-dev libtomlplusplus-dev
 }
 
 # build PRESET [CMAKE ARGUMENT...]: configures and builds build/PRESET; the log is shown only when it fails. TARGETS: "" all.
