@@ -79,6 +79,8 @@ Result<ParsedManifest> parse_manifest(std::string_view bytes, std::string_view c
 Result<codec::Compression> layer_compression(std::string_view media_type);
 // The layer holds content that may not be pushed (foreign, nondistributable).
 bool is_foreign_layer(std::string_view media_type);
+// The manifest is of something else than an image (its config's media type says so): a chart, a signature, a plugin.
+bool is_artifact(Manifest const& manifest);
 // An index entry that is not an image to run: attestation (vnd.docker.reference.type) or platform unknown/unknown.
 bool is_attestation(Descriptor const& entry);
 // The entry that runs best where `wanted` is asked for, ties to the first; nullptr when none.
@@ -110,8 +112,9 @@ struct ContainerConfig {
 };
 
 struct ImageConfig {
-  Platform platform;
-  std::string created, author, comment, docker_version, container;
+  Platform platform;    // as in the document: os and architecture may be "", which Docker takes for the host's
+  std::string created;  // RFC 3339 as in the document, of any zone
+  std::string author, comment, docker_version, container;
   ContainerConfig config;
   std::vector<Digest> diff_ids;
   std::vector<HistoryEntry> history;
