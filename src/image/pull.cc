@@ -55,6 +55,18 @@ void Pull::add_names(store::Batch& batch) const {
 }
 
 Result<bool> Pull::use_existing() {
+  // Pinned before the row is looked at, so that a removal and collection beside this cannot leave a name without
+  // content.
+  LayerSet const layers = TRY(LayerSet::open(context_, image_->config.diff_ids));
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    if (!layers.has(i)) return false;
+  }
+  std::vector<store::Pin> pins;
+  for (oci::Digest const& digest : {image_->manifest.config.digest, image_->manifest_document.digest}) {
+    std::optional<store::Pin> pin = TRY(context_.store.pin_blob(digest));
+    if (!pin) return false;
+    pins.push_back(std::move(*pin));
+  }
   std::optional<store::ImageEntry> const known = TRY(context_.store.find_image(image_->manifest.config.digest));
   if (!known) return false;
   // One that came by `load` has no manifest yet: it then gets it, without its layers being fetched again.

@@ -1,0 +1,226 @@
+#include "image/local.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+namespace davit::image {
+namespace {
+
+constexpr std::uint64_t kBlock = 4096;
+
+std::string familiar(std::string const& full_name) {
+  Result<oci::ImageRef> const ref = oci::ImageRef::parse(full_name);
+  return ref ? ref->familiar() : full_name;
+}
+
+// "docker.io/library/nginx:latest" and "...@sha256:..." to "docker.io/library/nginx"
+std::string repository_of(std::string const& name) {
+  std::string_view text = name;
+  if (auto const at = text.find('@'); at != std::string_view::npos) return std::string(text.substr(0, at));
+  return std::string(text.substr(0, text.rfind(':')));
+}
+
+std::set<std::string> repositories(store::ImageEntry const& entry) {
+  std::set<std::string> names;
+  for (std::string const& tag : entry.tags) names.insert(repository_of(tag));
+  for (std::string const& digest : entry.repo_digests) names.insert(repository_of(digest));
+  return names;
+}
+
+User user_of(std::function<User(oci::Digest const&)> const& ask, oci::Digest const& id) {
+  return ask ? ask(id) : User{};
+}
+
+Result<void> check_unused(store::ImageEntry const& entry, RemoveOptions const& options) {
+  User const user = user_of(options.user, entry.image.id);
+  std::string const id(entry.image.id.short_hex());
+  if (user.use == Use::kRunning) {
+    return Error(
+        Errc::kConflict,
+        fmt::format("conflict: unable to delete {} (cannot be forced) - image is being used by running container {}",
+                    id, user.container));
+  }
+  if (user.use == Use::kStopped && !options.force) {
+    return Error(
+        Errc::kConflict,
+        fmt::format("conflict: unable to delete {} (must be forced) - image is being used by stopped container {}", id,
+                    user.container));
+  }
+  return {};
+}
+
+class Remover {
+ public:
+  Remover(store::Store& store, RemoveOptions const& options) : store_(store), options_(options) {}
+
+  Result<void> take_tag(std::string const& tag) {
+    bool const removed = TRY(store_.remove_tag(tag));
+    if (removed) removal_.untagged.push_back(familiar(tag));
+    return {};
+  }
+  Result<void> take_digest(std::string const& name) {
+    bool const removed = TRY(store_.remove_repo_digest(name));
+    if (removed) removal_.untagged.push_back(familiar(name));
+    return {};
+  }
+  // The image with all of its names.
+  Result<void> take_image(store::ImageEntry const& entry) {
+    for (std::string const& tag : entry.tags) removal_.untagged.push_back(familiar(tag));
+    for (std::string const& digest : entry.repo_digests) removal_.untagged.push_back(familiar(digest));
+    bool const removed = TRY(store_.remove_image(entry.image.id));
+    if (removed) removal_.deleted.push_back(entry.image.id.text());
+    return {};
+  }
+  Result<Removal> finish() {
+    if (!removal_.deleted.empty() && options_.prune_layers) {
+      store::Collected const collected = TRY(store_.collect());
+      for (oci::Digest const& layer : collected.layers) removal_.deleted.push_back(layer.text());
+      removal_.freed_bytes = collected.freed_bytes;
+    }
+    return std::move(removal_);
+  }
+
+ private:
+  store::Store& store_;
+  RemoveOptions const& options_;
+  Removal removal_;
+};
+
+// One name goes; the repository's digests go with its last tag there, and the image with its last name.
+Result<void> remove_name(Remover& remover, Found const& found, RemoveOptions const& options) {
+  store::ImageEntry const& entry = found.entry;
+  std::string const repository = repository_of(found.tag.empty() ? found.repo_digest : found.tag);
+  std::size_t tags_there = 0, digests_elsewhere = 0;
+  for (std::string const& tag : entry.tags) tags_there += repository_of(tag) == repository ? 1 : 0;
+  for (std::string const& digest : entry.repo_digests) digests_elsewhere += repository_of(digest) == repository ? 0 : 1;
+  bool const last = found.tag.empty() ? entry.tags.empty() && entry.repo_digests.size() == 1
+                                      : entry.tags.size() == 1 && digests_elsewhere == 0;
+  if (last) {
+    TRY(check_unused(entry, options));
+    return remover.take_image(entry);
+  }
+  if (!found.repo_digest.empty()) return remover.take_digest(found.repo_digest);
+  TRY(remover.take_tag(found.tag));
+  if (tags_there > 1) return {};
+  for (std::string const& digest : entry.repo_digests) {
+    if (repository_of(digest) == repository) TRY(remover.take_digest(digest));
+  }
+  return {};
+}
+
+Result<void> remove_by_id(Remover& remover, store::ImageEntry const& entry, RemoveOptions const& options) {
+  if (repositories(entry).size() > 1 && !options.force) {
+    return Error(
+        Errc::kConflict,
+        fmt::format("conflict: unable to delete {} (must be forced) - image is referenced in multiple repositories",
+                    entry.image.id.short_hex()));
+  }
+  TRY(check_unused(entry, options));
+  return remover.take_image(entry);
+}
+
+}  // namespace
+
+Result<void> tag(store::Store& store, std::string_view source, std::string_view target) {
+  oci::ImageRef const parsed = TRY(oci::ImageRef::parse(target));
+  if (parsed.digest()) return Error(Errc::kInvalidArgument, "refusing to create a tag with a digest reference");
+  oci::ImageRef const name = parsed.with_default_tag();
+  Found const found = TRY(find(store, source));
+  return store.set_tag(fmt::format("{}:{}", name.name(), name.tag()), found.entry.image.id);
+}
+
+Result<Removal> remove(store::Store& store, std::string_view word, RemoveOptions const& options) {
+  Found const found = TRY(find(store, word));
+  Remover remover(store, options);
+  if (found.tag.empty() && found.repo_digest.empty()) {
+    TRY(remove_by_id(remover, found.entry, options));
+  } else {
+    TRY(remove_name(remover, found, options));
+  }
+  return remover.finish();
+}
+
+Result<Removal> prune(store::Store& store, PruneOptions const& options) {
+  ListFilter filter = options.filter;
+  if (!options.all) filter.dangling = true;
+  std::vector<store::ImageEntry> const images = TRY(list(store, filter));
+  RemoveOptions const remove_options{.force = false, .prune_layers = true, .user = options.user};
+  Remover remover(store, remove_options);
+  for (store::ImageEntry const& entry : images) {
+    if (user_of(options.user, entry.image.id).use != Use::kNone) continue;
+    TRY(remover.take_image(entry));
+  }
+  return remover.finish();
+}
+
+Result<std::vector<HistoryLine>> history(store::Store& store, std::string_view word) {
+  Found const found = TRY(find(store, word));
+  StoredConfig const stored = TRY(read_config(store, found.entry.image.id));
+  std::vector<HistoryLine> lines;
+  std::size_t layer = 0;
+  std::vector<oci::HistoryEntry> entries = stored.config.history;
+  // Without a history there is still one line for each layer.
+  if (entries.empty()) entries.resize(found.entry.image.layers.size());
+  for (oci::HistoryEntry const& entry : entries) {
+    HistoryLine line{.id = "<missing>",
+                     .created = entry.created,
+                     .created_by = entry.created_by,
+                     .comment = entry.comment,
+                     .size = 0,
+                     .tags = {}};
+    if (!entry.empty_layer && layer < found.entry.image.layers.size()) {
+      std::optional<store::LayerRecord> const record = TRY(store.find_layer(found.entry.image.layers[layer++]));
+      if (record) line.size = record->file_bytes;
+    }
+    lines.push_back(std::move(line));
+  }
+  std::reverse(lines.begin(), lines.end());
+  if (!lines.empty()) {
+    lines.front().id = found.entry.image.id.text();
+    for (std::string const& each : found.entry.tags) lines.front().tags.push_back(familiar(each));
+  }
+  return lines;
+}
+
+Result<DiskUsage> disk_usage(store::Store& store, std::function<User(oci::Digest const&)> const& user) {
+  DiskUsage usage;
+  std::vector<store::ImageEntry> const images = TRY(store.list_images());
+  std::vector<store::LayerRecord> const layers = TRY(store.list_layers());
+  std::vector<store::BlobRecord> const blobs = TRY(store.list_blobs());
+  std::map<std::string, std::uint64_t> file_bytes, disk_bytes;
+  for (store::LayerRecord const& layer : layers) {
+    usage.layers_bytes += layer.disk_bytes;
+    file_bytes[layer.id] = layer.file_bytes;
+    disk_bytes[layer.id] = layer.disk_bytes;
+  }
+  for (store::BlobRecord const& blob : blobs) {
+    std::uint64_t const taken = (blob.size + kBlock - 1) / kBlock * kBlock;
+    usage.blobs_bytes += taken;
+    disk_bytes[blob.digest.text()] = taken;
+  }
+  std::map<std::string, int> image_count, used;
+  for (store::ImageEntry const& entry : images) {
+    bool const in_use = user_of(user, entry.image.id).use != Use::kNone;
+    std::set<std::string> const parts(entry.image.layers.begin(), entry.image.layers.end());
+    for (std::string const& part : parts) ++image_count[part];
+    if (!in_use) continue;
+    for (std::string const& part : entry.image.layers) ++used[part];
+    for (oci::Digest const& blob : entry.image.blobs) ++used[blob.text()];
+  }
+  for (auto const& [part, bytes] : disk_bytes) {
+    if (!used.contains(part)) usage.reclaimable_bytes += bytes;
+  }
+  for (store::ImageEntry const& entry : images) {
+    ImageUsage each{.id = entry.image.id, .size = entry.image.size};
+    for (std::string const& layer : entry.image.layers) {
+      (image_count[layer] > 1 ? each.shared_size : each.unique_size) += file_bytes[layer];
+    }
+    usage.images.push_back(std::move(each));
+  }
+  return usage;
+}
+
+}  // namespace davit::image
