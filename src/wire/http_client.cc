@@ -3,7 +3,7 @@
 #include <utility>
 
 #include "wire/connection_pool.h"
-#include "wire/dial.h"
+#include "wire/connector.h"
 #include "wire/exchange.h"
 #include "wire/wait.h"
 
@@ -52,7 +52,8 @@ Result<void> check_request(HttpRequest const& request) {
   for (auto const& [name, value] : request.headers) {
     if (!is_token(name)) return invalid("header '" + name + "' has characters that no header name has");
     if (has_control(value)) return invalid("the value of header '" + name + "' has control characters");
-    for (std::string_view const own : {"host", "content-length", "transfer-encoding", "connection", "expect"}) {
+    for (std::string_view const own :
+         {"host", "content-length", "transfer-encoding", "connection", "expect", "proxy-authorization"}) {
       if (lower(name) == own) return invalid("header '" + name + "' is set by the client itself");
     }
   }
@@ -62,13 +63,14 @@ Result<void> check_request(HttpRequest const& request) {
 
 bool wants_length(std::string_view method) { return method == "POST" || method == "PUT" || method == "PATCH"; }
 
-std::string request_head(HttpRequest const& request, std::string const& target, std::string const& user_agent) {
-  std::string head = request.method + " " + target + " HTTP/1.1\r\nHost: " + request.url.host_header() + "\r\n";
+std::string request_head(HttpRequest const& request, Route const& route, std::string const& user_agent) {
+  std::string head = request.method + " " + route.target + " HTTP/1.1\r\nHost: " + request.url.host_header() + "\r\n";
   bool named = user_agent.empty();
   for (auto const& [name, value] : request.headers) {
     named = named || lower(name) == "user-agent";
     head += name + ": " + value + "\r\n";
   }
+  if (!route.proxy_authorization.empty()) head += "Proxy-Authorization: " + route.proxy_authorization + "\r\n";
   if (!named) head += "User-Agent: " + user_agent + "\r\n";
   if (request.body_source != nullptr && !request.body_size) {
     head += "Transfer-Encoding: chunked\r\n";
@@ -104,28 +106,17 @@ struct HttpClient::Body {
   Options options;
   std::shared_ptr<ConnectionPool> pool;
 
-  Result<std::unique_ptr<Connection>> connect(HttpRequest const& request, std::string const& key, Waiter& waiter);
   Result<std::unique_ptr<HttpResponse>> send(HttpRequest const& request, std::stop_token stop);
 };
 
-Result<std::unique_ptr<Connection>> HttpClient::Body::connect(HttpRequest const& request, std::string const& key,
-                                                              Waiter& waiter) {
-  if (request.url.scheme == "https") return Error(Errc::kUnimplemented, "https is not implemented yet");
-  Deadline const deadline = std::chrono::steady_clock::now() + options.timeouts.connect;
-  auto connection = std::make_unique<Connection>();
-  connection->key = key;
-  connection->transport = tcp_transport(TRY(dial(request.url.host, request.url.port, waiter, deadline)));
-  return connection;
-}
-
 Result<std::unique_ptr<HttpResponse>> HttpClient::Body::send(HttpRequest const& request, std::stop_token stop) {
-  std::string const key = request.url.scheme + "://" + request.url.host_header();
-  std::string const head = request_head(request, request.url.target, options.user_agent);
+  Route const route = TRY(route_for(request, options.proxy));
+  std::string const head = request_head(request, route, options.user_agent);
   auto waiter = std::make_unique<Waiter>(std::move(stop));
-  std::unique_ptr<Connection> connection = pool->take(key);
+  std::unique_ptr<Connection> connection = pool->take(route.key);
   for (;;) {
     TRY(waiter->check());
-    if (connection == nullptr) connection = TRY(connect(request, key, *waiter));
+    if (connection == nullptr) connection = TRY(connect(request, route, options, *waiter));
     bool const reused = connection->reused;
     auto exchange = std::make_unique<Exchange>(ExchangeOptions{options.timeouts, options.max_header_bytes}, pool,
                                                std::move(waiter), std::move(connection));

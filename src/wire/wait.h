@@ -24,7 +24,7 @@ class Waiter {
   Waiter(Waiter const&) = delete;
   Waiter& operator=(Waiter const&) = delete;
 
-  bool stopped() const { return stop_.stop_requested(); }
+  std::stop_token token() const { return stop_; }
   // kCancelled once stopped.
   Result<void> check() const;
   // True when one of fds has an event, false at the deadline; kCancelled when stopped, at once.
