@@ -1,6 +1,6 @@
-// gzip (RFC 1952) around isa-l's inflate. The members' headers and trailers are read here, not by isa-l: a trailer may
-// begin in the bits that inflate has read ahead, from a buffer that is gone, and isa-l's own reader steps back for
-// them.
+// gzip (RFC 1952) around isa-l's inflate. The members' headers and trailers are read here: so several members, padding
+// and garbage are told apart, reserved flags are refused and the error says what is wrong, which isa-l's reader does
+// not.
 #include <isa-l/crc.h>
 #include <isa-l/igzip_lib.h>
 
