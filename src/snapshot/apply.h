@@ -31,17 +31,25 @@ struct ApplyOptions {
 struct Applied {
   std::uint64_t entries = 0;
   std::uint64_t file_bytes = 0;  // sum of the files' sizes: what Docker calls a layer's size
-  // Directories that had no entry of their own, relative to the layer ("usr/lib"), parents first; "" is the root. They
-  // were made 0755 root:root with time 0 and must get the metadata of the layers below (copy_directory_metadata), which
-  // makes the layer depend on them.
+  // Directories that had no entry of their own, relative to the layer ("usr/lib"), parents first. They were made 0755
+  // root:root with time 0 and must get the metadata of the layers below (copy_directory_metadata), which makes the
+  // layer depend on them. Never the layer's own directory: see apply().
   std::vector<std::string> implied_directories;
+  // trusted.overlay.* and user.overlay.* attributes that were left out, as overlay would act on them.
+  std::uint64_t dropped_xattrs = 0;
+  // An opaque mark on the layer's own directory, which overlayfs does not act on: an image with such a layer has to be
+  // mounted without the layers below it.
+  bool root_is_opaque = false;
+  // False: an entry took the place of another one of the same tar, whose data are gone, so the recipe cannot give the
+  // tar back. The tar itself has to be kept.
+  bool recipe_complete = true;
 };
 
-// directory: an empty directory on the store's file system, mode 0755; its own metadata come from the tar's "./" entry
-// if there is one. Reads `tar` (uncompressed) to its end. Errors: kInvalidArgument (damaged or hostile archive: entry's
-// name and why), kResourceExhausted (limits, disk full), kCancelled. After an error the directory is garbage that the
-// caller removes. Thread: any, one apply per thread; it sets the calling thread's umask apart from the process's
-// (unshare CLONE_FS), so call it from worker threads.
+// directory: an empty directory on the store's file system; it becomes 0755 root:root whatever the tar's "./" entry
+// says, as with Docker and containerd. Reads `tar` (uncompressed) to its end. Errors: kInvalidArgument (damaged or
+// hostile archive: entry's name and why), kResourceExhausted (limits, disk full), kCancelled. After an error the
+// directory is garbage that the caller removes. Thread: any, one apply per thread; it sets the calling thread's umask
+// apart from the process's (unshare CLONE_FS), so call it from worker threads.
 Result<Applied> apply(codec::Source& tar, int directory, ApplyOptions const& options);
 
 // Gives directory `path` of `layer` the metadata (owner, mode, times, xattrs) that the nearest of `below` (open
