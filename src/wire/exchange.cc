@@ -176,7 +176,7 @@ Result<void> Exchange::run(std::string const& head, HttpRequest const& request) 
   TRY(send_request(head, request));
   bool const no_body = request.method == "HEAD" || request.method == "CONNECT";
   Result<void> outcome = read_head(no_body);
-  if (!outcome && outcome.error().code() == Errc::kInvalidArgument && looks_like_tls(unread())) {
+  if (!outcome && outcome.error().code() != Errc::kCancelled && looks_like_tls(unread())) {
     return Error(Errc::kInvalidArgument, "the server answers in TLS: use https://");
   }
   TRY(std::move(outcome));

@@ -21,17 +21,17 @@ namespace davit::wire {
 
 // Per request host. Files are read when a connection is made, so that a renewed certificate counts at once.
 struct TlsOptions {
-  std::vector<std::string> ca_files;  // PEM, in addition to the system's
-  bool verify = true;                 // false: "insecure": neither chain nor name is checked
+  std::vector<std::string> ca_files{};  // PEM, in addition to the system's
+  bool verify = true;                   // false: "insecure": neither chain nor name is checked
   // PEM pairs (certificate, key); the first pair is presented.
-  std::vector<std::pair<std::string, std::string>> client_certificates;
+  std::vector<std::pair<std::string, std::string>> client_certificates{};
   bool operator==(TlsOptions const&) const = default;
 };
 
 // As HTTP_PROXY, HTTPS_PROXY and NO_PROXY say it (curl's and Go's reading: comma-separated hosts, .suffixes, CIDRs,
 // ports, "*").
 struct ProxyOptions {
-  std::string http, https, no_proxy;
+  std::string http{}, https{}, no_proxy{};
   static ProxyOptions from_environment();
 };
 
@@ -71,8 +71,8 @@ class HttpResponse : public codec::Source {
 class HttpClient {
  public:
   struct Options {
-    ProxyOptions proxy;
-    HttpTimeouts timeouts;
+    ProxyOptions proxy{};
+    HttpTimeouts timeouts{};
     std::string user_agent = "davit";
     std::size_t max_idle_per_host = 8;
     std::size_t max_header_bytes = 65536;

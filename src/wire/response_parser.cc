@@ -22,6 +22,7 @@ struct ResponseParser::Body final : http::basic_parser<false> {
   bool in_trailer = false;
   bool bad_coding = false;
   bool too_many_headers = false;
+  bool long_extension = false;
   bool head_reported = false;
   std::string_view piece;
 
@@ -47,7 +48,11 @@ struct ResponseParser::Body final : http::basic_parser<false> {
     piece = view(bytes);
     return bytes.size();
   }
-  void on_chunk_header_impl(std::uint64_t, boost::beast::string_view, error_code&) override {}
+  void on_chunk_header_impl(std::uint64_t, boost::beast::string_view extensions, error_code& error) override {
+    if (extensions.size() <= limits.chunk_extension_bytes) return;
+    long_extension = true;
+    error = http::error::header_limit;
+  }
   std::size_t on_chunk_body_impl(std::uint64_t, boost::beast::string_view bytes, error_code&) override {
     piece = view(bytes);
     return bytes.size();
@@ -78,6 +83,7 @@ Error ResponseParser::Body::failure(error_code const& error) const {
     return Error(Errc::kResourceExhausted,
                  "the response has more than " + std::to_string(limits.header_count) + " header fields");
   }
+  if (long_extension) return Error(Errc::kResourceExhausted, "a chunk's header in the response is too long");
   if (error == http::error::header_limit) {
     return Error(Errc::kResourceExhausted,
                  "the response's header is longer than " + std::to_string(limits.header_bytes) + " bytes");
@@ -90,13 +96,10 @@ Error ResponseParser::Body::failure(error_code const& error) const {
   return Error(Errc::kInvalidArgument, "the response is not valid HTTP/1.1: " + error.message());
 }
 
-// Beast waits for the end of a header, of a chunk's header or of the trailer however long it gets.
+// Beast waits for the end of a chunk's header or of the trailer however long it gets; the head has its own limit.
 Result<void> ResponseParser::Body::check_unfinished(std::size_t unread) {
-  if (!is_header_done()) return {};  // header_limit
-  if (unread <= limits.chunk_header_bytes) return {};
-  // A trailer is given in one piece with the last chunk's header, so it shares that limit.
-  return Error(Errc::kResourceExhausted, "a chunk's header or the trailer of the response is longer than " +
-                                             std::to_string(limits.chunk_header_bytes) + " bytes");
+  if (!is_header_done() || unread <= limits.header_bytes) return {};
+  return Error(Errc::kResourceExhausted, "a chunk's header or the trailer of the response is too long");
 }
 
 Result<ResponseParser::Step> ResponseParser::Body::step(std::string_view input) {

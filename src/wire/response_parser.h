@@ -15,10 +15,10 @@
 namespace davit::wire {
 
 struct ParserLimits {
-  std::size_t header_bytes = 65536;  // status line, header fields; and the trailer fields of a chunked body
+  std::size_t header_bytes = 65536;  // status line and header fields; and the trailer of a chunked body
   std::size_t header_count = 256;
-  std::size_t chunk_header_bytes = 4096;  // size and extensions of one chunk
-  bool no_body = false;                   // the answer to HEAD or CONNECT
+  std::size_t chunk_extension_bytes = 4096;  // of one chunk
+  bool no_body = false;                      // the answer to HEAD or CONNECT
 };
 
 // One response: a parser is not used again.

@@ -160,6 +160,8 @@ Result<Url> Url::parse(std::string_view text) {
   std::string_view authority = rest.substr(0, end);
   rest = end == std::string_view::npos ? std::string_view() : rest.substr(end);
 
+  // Browsers take it for a slash, and then another host is meant.
+  if (authority.find('\\') != std::string_view::npos) return wrong(text, "a backslash before the path");
   if (std::size_t const at = authority.rfind('@'); at != std::string_view::npos) {
     std::string_view const userinfo = authority.substr(0, at);
     std::size_t const colon = userinfo.find(':');
