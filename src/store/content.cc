@@ -67,7 +67,10 @@ Result<std::shared_ptr<Ingest>> Store::ingest_unnamed() {
   // Nothing can find it again after a crash; "new-" marks it for the next drop_stale_ingests().
   std::string const name = fmt::format("new-{}-{}", body_->now(), body_->new_name());
   body_->writing.with([&](auto& writing) { writing.emplace(name, 1); });
+  Rollback undo;
+  undo.add([&] { body_->writing.with([&](auto& writing) { writing.erase(name); }); });
   UniqueFd file = TRY(sys::openat(body_->ingest.get(), name, O_RDWR | O_CREAT | O_EXCL | O_APPEND, 0600));
+  undo.commit();
   auto ingest = std::make_shared<Ingest>(*this, name, std::move(file), 0);
   ingest->keep_ = false;
   return ingest;
@@ -83,17 +86,16 @@ Result<std::pair<oci::Digest, std::shared_ptr<Ingest>>> Store::ingest_bytes(std:
 Result<void> Store::drop_stale_ingests(std::int64_t before_ns) {
   std::vector<std::string> const names = TRY(sys::list_directory(body_->ingest.get()));
   for (std::string const& name : names) {
-    // The name stays taken while its file is looked at, so that no pull begins to use it meanwhile.
-    bool const mine = body_->writing.with([&](auto& writing) { return writing.emplace(name, 1).second; });
-    if (!mine) continue;
-    Result<std::optional<sys::EntryInfo>> const info = sys::entry_info(body_->ingest.get(), name);
-    bool const stale = info && *info && ((*info)->modified_ns < before_ns || name.starts_with("new-"));
-    Result<void> removed;
-    if (stale) removed = sys::unlink_at(body_->ingest.get(), name);
-    body_->writing.with([&](auto& writing) { writing.erase(name); });
-    TRY(std::move(removed));
+    // Looked at and moved away under the lock, so that no pull begins to use it meanwhile; deleting may take long.
+    Result<void> moved = body_->writing.with([&](auto& writing) -> Result<void> {
+      if (writing.contains(name)) return {};
+      std::optional<sys::EntryInfo> const info = TRY(sys::entry_info(body_->ingest.get(), name));
+      if (!info || (info->modified_ns >= before_ns && !name.starts_with("new-"))) return {};
+      return body_->to_trash(body_->ingest.get(), name);
+    });
+    TRY(std::move(moved));
   }
-  return {};
+  return empty_trash();
 }
 
 Ingest::Ingest(Store& store, std::string name, UniqueFd file, std::uint64_t size)
@@ -144,18 +146,14 @@ Result<std::optional<LayerRecord>> Store::find_layer(std::string const& id) {
 
 Result<std::optional<std::pair<LayerRecord, Pin>>> Store::pin_layer(std::string const& id) {
   // The pin first: a collection either sees it or has committed, and then the row is gone.
-  std::string const key = layer_pin(id);
-  body_->pins.with([&](auto& pins) { ++pins[key]; });
-  Pin pin(this, key);
+  Pin pin = hold(layer_pin(id));
   std::optional<LayerRecord> record = TRY(find_layer(id));
   if (!record) return std::optional<std::pair<LayerRecord, Pin>>();
   return std::optional(std::pair(std::move(*record), std::move(pin)));
 }
 
 Result<std::optional<Pin>> Store::pin_blob(oci::Digest const& digest) {
-  std::string const key = blob_pin(digest);
-  body_->pins.with([&](auto& pins) { ++pins[key]; });
-  Pin pin(this, key);
+  Pin pin = hold(blob_pin(digest));
   bool const known = TRY(has_blob(digest));
   if (!known) return std::optional<Pin>();
   return std::optional(std::move(pin));
@@ -165,9 +163,12 @@ Result<std::shared_ptr<StagedLayer>> Store::stage_layer() {
   std::string const name = body_->new_name();
   std::string const path = fmt::format("{}/tmp/{}", this->path(), name);
   TRY(sys::mkdir(path, 0700));
+  Rollback undo;
+  undo.add([&] { (void)sys::remove_tree(path).ok(); });
   TRY(sys::mkdir(path + "/fs", 0755));
   UniqueFd directory = TRY(sys::open(path, O_RDONLY | O_DIRECTORY));
   UniqueFd fs = TRY(sys::openat(directory.get(), "fs", O_RDONLY | O_DIRECTORY));
+  undo.commit();
   return std::make_shared<StagedLayer>(*this, name, std::move(directory), std::move(fs));
 }
 
@@ -202,6 +203,17 @@ Result<std::vector<LayerForm>> Store::layer_forms(oci::Digest const& diff_id) {
       forms.push_back(
           {.diff_id = diff_id, .blob = std::move(blob), .size = statement.size(1), .media_type = statement.text(2)});
     }
+  });
+}
+
+Result<std::optional<LayerForm>> Store::form_of_blob(oci::Digest const& blob) {
+  return body_->reader.with([&](Database& database) -> Result<std::optional<LayerForm>> {
+    Statement statement = TRY(database.prepare("SELECT diff_id, size, media_type FROM form WHERE blob=? LIMIT 1"));
+    bool const found = TRY(statement.bind(blob.text()).step());
+    if (!found) return std::optional<LayerForm>();
+    oci::Digest diff_id = TRY(stored_digest(statement.text(0)));
+    return std::optional(LayerForm{
+        .diff_id = std::move(diff_id), .blob = blob, .size = statement.size(1), .media_type = statement.text(2)});
   });
 }
 

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <sqlite3.h>
 
+#include <cerrno>
 #include <utility>
 
 namespace davit::store {
@@ -30,8 +31,15 @@ Error sqlite_error(sqlite3* connection, int code, std::string_view what) {
     case SQLITE_READONLY:
     case SQLITE_CANTOPEN:
       return Error(Errc::kPermissionDenied, fmt::format("{}: {}", what, text), EACCES);
-    default:
+    case SQLITE_CONSTRAINT:
+      return Error(code == SQLITE_CONSTRAINT_FOREIGNKEY ? Errc::kNotFound : Errc::kConflict,
+                   fmt::format("{}: {}", what, text));
+    default: {
+      // SQLITE_IOERR: the system call says more (a quota, a device that went away).
+      int const number = connection != nullptr && (code & 0xff) == SQLITE_IOERR ? sqlite3_system_errno(connection) : 0;
+      if (number != 0) return Error::from_errno(number, fmt::format("{}: {}", what, text));
       return Error(Errc::kInternal, fmt::format("{}: {}", what, text));
+    }
   }
 }
 
@@ -78,11 +86,15 @@ Result<bool> Statement::step() {
 
 Result<void> Statement::run() {
   Result<bool> const stepped = step();
+  reset();
+  if (!stepped) return Error(stepped.error().code(), stepped.error().message(), stepped.error().error_number());
+  return {};
+}
+
+void Statement::reset() {
   sqlite3_reset(statement_);
   next_ = 1;
   bind_error_ = SQLITE_OK;
-  if (!stepped) return Error(stepped.error().code(), stepped.error().message(), stepped.error().error_number());
-  return {};
 }
 
 std::string Statement::text(int column) const {

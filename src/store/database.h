@@ -17,8 +17,7 @@ namespace davit::store {
 
 class Database;
 
-// A prepared statement: bind in order, then step. Reset by destruction (it goes back to nobody: statements are cheap
-// here beside the fsync of a write, and reads keep theirs).
+// A prepared statement: bind in order, then step. Compiled for each use, which takes microseconds.
 class [[nodiscard]] Statement {
  public:
   Statement(Statement&& other) noexcept;
@@ -33,6 +32,7 @@ class [[nodiscard]] Statement {
   Result<bool> step();
   // Runs a statement that gives no rows, and makes it ready for other values.
   Result<void> run();
+  void reset();  // ready for other values
 
   std::string text(int column) const;  // "" for NULL
   std::int64_t number(int column) const;

@@ -74,18 +74,44 @@ Result<bool> delete_named(Database& database, std::string_view table, std::strin
   return database.changes() > 0;
 }
 
+// One read transaction, so that names and images are of the same moment.
+template <typename Read>
+auto at_one_moment(Database& database, Read const& read) -> decltype(read()) {
+  TRY(database.execute("BEGIN"));
+  auto result = read();
+  TRY(database.execute("COMMIT"));
+  return result;
+}
+
+Result<std::vector<ImageEntry>> read_images(Database& database) {
+  auto tags = TRY(names_by_image(database, "tag"));
+  auto digests = TRY(names_by_image(database, "repo_digest"));
+  Statement statement = TRY(database.prepare(kImageColumns));
+  std::vector<ImageEntry> images;
+  for (;;) {
+    bool const more = TRY(statement.step());
+    if (!more) return images;
+    ImageRecord record = TRY(image_from_row(statement));
+    std::string const id = record.id.text();
+    images.push_back({std::move(record), take(tags, id), take(digests, id)});
+  }
+}
+
+Result<std::optional<ImageEntry>> read_image(Database& database, std::string const& id) {
+  Statement statement = TRY(database.prepare(fmt::format("{} WHERE id=?", kImageColumns)));
+  bool const found = TRY(statement.bind(id).step());
+  if (!found) return std::optional<ImageEntry>();
+  ImageRecord record = TRY(image_from_row(statement));
+  std::vector<std::string> tags = TRY(names_of(database, "tag", id));
+  std::vector<std::string> digests = TRY(names_of(database, "repo_digest", id));
+  return std::optional(ImageEntry{std::move(record), std::move(tags), std::move(digests)});
+}
+
 }  // namespace
 
 Result<std::optional<ImageEntry>> Store::find_image(oci::Digest const& id) {
-  return body_->reader.with([&](Database& database) -> Result<std::optional<ImageEntry>> {
-    Statement statement = TRY(database.prepare(fmt::format("{} WHERE id=?", kImageColumns)));
-    bool const found = TRY(statement.bind(id.text()).step());
-    if (!found) return std::optional<ImageEntry>();
-    ImageRecord record = TRY(image_from_row(statement));
-    std::vector<std::string> tags = TRY(names_of(database, "tag", id.text()));
-    std::vector<std::string> digests = TRY(names_of(database, "repo_digest", id.text()));
-    return std::optional(ImageEntry{std::move(record), std::move(tags), std::move(digests)});
-  });
+  return body_->reader.with(
+      [&](Database& database) { return at_one_moment(database, [&] { return read_image(database, id.text()); }); });
 }
 
 Result<std::vector<oci::Digest>> Store::images_by_prefix(std::string_view hex_prefix) {
@@ -112,26 +138,8 @@ Result<std::optional<oci::Digest>> Store::image_by_repo_digest(std::string const
 }
 
 Result<std::vector<ImageEntry>> Store::list_images() {
-  return body_->reader.with([&](Database& database) -> Result<std::vector<ImageEntry>> {
-    // One read transaction, so that names and images are of the same moment.
-    TRY(database.execute("BEGIN"));
-    auto const read = [&]() -> Result<std::vector<ImageEntry>> {
-      auto tags = TRY(names_by_image(database, "tag"));
-      auto digests = TRY(names_by_image(database, "repo_digest"));
-      Statement statement = TRY(database.prepare(kImageColumns));
-      std::vector<ImageEntry> images;
-      for (;;) {
-        bool const more = TRY(statement.step());
-        if (!more) return images;
-        ImageRecord record = TRY(image_from_row(statement));
-        std::string const id = record.id.text();
-        images.push_back({std::move(record), take(tags, id), take(digests, id)});
-      }
-    };
-    Result<std::vector<ImageEntry>> images = read();
-    TRY(database.execute("COMMIT"));
-    return images;
-  });
+  return body_->reader.with(
+      [&](Database& database) { return at_one_moment(database, [&] { return read_images(database); }); });
 }
 
 Result<void> Store::set_tag(std::string const& name, oci::Digest const& image) {
@@ -144,15 +152,15 @@ Result<void> Store::set_tag(std::string const& name, oci::Digest const& image) {
 }
 
 Result<bool> Store::remove_tag(std::string const& name) {
-  return body_->writer.with([&](Database& database) { return delete_named(database, "tag", name); });
+  return body_->free_space([&](Database& database) { return delete_named(database, "tag", name); });
 }
 
 Result<bool> Store::remove_repo_digest(std::string const& name) {
-  return body_->writer.with([&](Database& database) { return delete_named(database, "repo_digest", name); });
+  return body_->free_space([&](Database& database) { return delete_named(database, "repo_digest", name); });
 }
 
 Result<bool> Store::remove_image(oci::Digest const& id) {
-  return body_->writer.with([&](Database& database) -> Result<bool> {
+  return body_->free_space([&](Database& database) -> Result<bool> {
     Transaction transaction = TRY(Transaction::begin(database));
     for (char const* const sql : {"DELETE FROM tag WHERE image=?", "DELETE FROM repo_digest WHERE image=?"}) {
       Statement statement = TRY(database.prepare(sql));

@@ -24,6 +24,7 @@ CREATE TABLE blob(digest TEXT PRIMARY KEY, size INTEGER NOT NULL, kept_until_ns 
 CREATE TABLE form(
   diff_id TEXT NOT NULL, blob TEXT NOT NULL, size INTEGER NOT NULL, media_type TEXT NOT NULL,
   PRIMARY KEY(diff_id, blob)) WITHOUT ROWID;
+CREATE INDEX form_blob ON form(blob);
 CREATE TABLE source(blob TEXT NOT NULL, place TEXT NOT NULL, PRIMARY KEY(blob, place)) WITHOUT ROWID;
 CREATE TABLE lease(
   id TEXT PRIMARY KEY, expires_ns INTEGER NOT NULL, layers TEXT NOT NULL, blobs TEXT NOT NULL) WITHOUT ROWID;

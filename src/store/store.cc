@@ -4,14 +4,19 @@
 #include <fmt/format.h>
 
 #include <chrono>
+#include <mutex>
 #include <set>
 
 #include "store/store_body.h"
 #include "sys/durable.h"
 #include "sys/file.h"
+#include "sys/file_change.h"
 
 namespace davit::store {
 namespace {
+
+// A deletion's pages in the write-ahead log, with room for a collection of hundreds of rows.
+constexpr std::uint64_t kReserveBytes = 1 << 20;
 
 std::int64_t system_now_ns() {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::system_clock::now().time_since_epoch())
@@ -38,61 +43,69 @@ Result<void> delete_row(Database& database, std::string_view sql, std::string co
   return statement.bind(key).run();
 }
 
+bool all_present(std::string_view words, std::set<std::string> const& present) {
+  for (std::string const& word : split_words(words)) {
+    if (!present.contains(word)) return false;
+  }
+  return true;
+}
+
 // An image needs all of its layers and blobs.
-Result<void> drop_incomplete_images(Database& database, std::set<std::string> const& lost, OpenReport& report) {
-  std::vector<std::string> incomplete;
+Result<void> drop_incomplete_images(Database& database, std::set<std::string> const& present, OpenReport& report) {
   {
     Statement statement = TRY(database.prepare("SELECT id, layers, blobs FROM image"));
     for (;;) {
       bool const more = TRY(statement.step());
       if (!more) break;
-      std::vector<std::string> needed = split_words(statement.text(1));
-      for (std::string& blob : split_words(statement.text(2))) needed.push_back(std::move(blob));
-      for (std::string const& need : needed) {
-        if (!lost.contains(need)) continue;
-        incomplete.push_back(statement.text(0));
-        break;
-      }
+      bool const whole = all_present(statement.text(1), present) && all_present(statement.text(2), present);
+      if (!whole) report.lost_images.push_back(statement.text(0));
     }
   }
-  for (std::string const& id : incomplete) {
+  for (std::string const& id : report.lost_images) {
     TRY(delete_row(database, "DELETE FROM tag WHERE image=?", id));
     TRY(delete_row(database, "DELETE FROM repo_digest WHERE image=?", id));
     TRY(delete_row(database, "DELETE FROM image WHERE id=?", id));
-    report.lost_images.push_back(id);
   }
   return {};
+}
+
+// What folder and table have in common is added to present, what only the table has to lost, and what only the folder
+// has goes to the trash. Returns how much that was.
+Result<std::uint64_t> compare(Store::Body& body, int folder, std::set<std::string> rows, std::string const& prefix,
+                              std::set<std::string>& present, std::set<std::string>& lost) {
+  std::uint64_t unknown = 0;
+  std::vector<std::string> const names = TRY(sys::list_directory(folder));
+  for (std::string const& name : names) {
+    auto row = rows.extract(prefix + name);
+    if (row) {
+      present.insert(std::move(row));
+    } else {
+      TRY(body.to_trash(folder, name));
+      ++unknown;
+    }
+  }
+  lost.merge(rows);
+  return unknown;
 }
 
 }  // namespace
 
 Result<OpenReport> sweep(Store::Body& body, Database& database) {
   OpenReport report;
-  std::set<std::string> const layer_rows = TRY(column(database, "SELECT id FROM layer"));
-  std::set<std::string> const blob_rows = TRY(column(database, "SELECT digest FROM blob"));
-  std::set<std::string> lost = layer_rows;
-  std::vector<std::string> const layer_names = TRY(sys::list_directory(body.layers.get()));
-  for (std::string const& name : layer_names) {
-    if (lost.erase(name) > 0) continue;
-    TRY(body.to_trash(body.layers.get(), name));
-    ++report.swept_layers;
-  }
-  lost.insert(blob_rows.begin(), blob_rows.end());
-  std::vector<std::string> const blob_names = TRY(sys::list_directory(body.blobs.get()));
-  for (std::string const& name : blob_names) {
-    if (lost.erase("sha256:" + name) > 0) continue;
-    TRY(body.to_trash(body.blobs.get(), name));
-    ++report.swept_blobs;
-  }
+  std::set<std::string> present, lost;
+  std::set<std::string> layers = TRY(column(database, "SELECT id FROM layer"));
+  report.swept_layers = TRY(compare(body, body.layers.get(), std::move(layers), "", present, lost));
+  std::set<std::string> blobs = TRY(column(database, "SELECT digest FROM blob"));
+  report.swept_blobs = TRY(compare(body, body.blobs.get(), std::move(blobs), "sha256:", present, lost));
   std::vector<std::string> const unfinished = TRY(sys::list_directory(body.tmp.get()));
   for (std::string const& name : unfinished) TRY(body.to_trash(body.tmp.get(), name));
-  if (lost.empty()) return report;
   Transaction transaction = TRY(Transaction::begin(database));
-  TRY(drop_incomplete_images(database, lost, report));
+  TRY(drop_incomplete_images(database, present, report));
   for (std::string const& key : lost) {
     TRY(delete_row(database, "DELETE FROM layer WHERE id=?", key));
     TRY(delete_row(database, "DELETE FROM blob WHERE digest=?", key));
   }
+  if (!lost.empty()) TRY(forget_orphans(database, body.now()));
   TRY(transaction.commit());
   return report;
 }
@@ -102,6 +115,14 @@ Result<void> Store::Body::to_trash(int dir, std::string const& name) {
   std::string const target = fmt::format("{}-{}", system_now_ns(), next_name++);
   return sys::rename_at(dir, name, trash.get(), target, sys::Existing::kKeep);
 }
+
+void Store::Body::make_reserve() {
+  // Best effort: without it only a full disk is harder to clean.
+  Result<UniqueFd> const file = sys::openat(root.get(), "reserve", O_WRONLY | O_CREAT, 0600);
+  if (file) (void)sys::reserve_space(file->get(), 0, kReserveBytes).ok();
+}
+
+bool Store::Body::drop_reserve() { return sys::unlink_at(root.get(), "reserve").ok(); }
 
 Result<std::unique_ptr<Store>> Store::open(StoreOptions options) {
   if (!options.now_ns) options.now_ns = system_now_ns;
@@ -129,6 +150,7 @@ Result<std::unique_ptr<Store>> Store::open(StoreOptions options) {
   body->trash = TRY_CTX(open_folder(path + "/trash"), context());
   Body& inside = *body;
   body->report = TRY_CTX(body->writer.with([&](Database& database) { return sweep(inside, database); }), context());
+  body->make_reserve();
   return std::unique_ptr<Store>(new Store(std::move(body)));
 }
 
@@ -139,9 +161,20 @@ int Store::root() const { return body_->root.get(); }
 std::string const& Store::path() const { return body_->options.root; }
 
 Result<void> Store::empty_trash() {
+  std::lock_guard const alone(body_->emptying);
   std::vector<std::string> const names = TRY(sys::list_directory(body_->trash.get()));
-  for (std::string const& name : names) TRY(sys::remove_tree(fmt::format("{}/trash/{}", path(), name)));
-  return {};
+  Result<void> result;
+  for (std::string const& name : names) {
+    // One that cannot be removed must not keep the others.
+    Result<void> removed = sys::remove_tree(fmt::format("{}/trash/{}", path(), name));
+    if (!removed && result) result = std::move(removed);
+  }
+  return result;
+}
+
+Pin Store::hold(std::string key) {
+  body_->pins.with([&](auto& pins) { ++pins[key]; });
+  return Pin(this, std::move(key));
 }
 
 Pin::Pin(Pin&& other) noexcept : store_(std::exchange(other.store_, nullptr)), key_(std::move(other.key_)) {}

@@ -41,7 +41,8 @@ class [[nodiscard]] Pin {
   std::string key_;
 };
 
-// A directory tmp/<n> in which a layer is made. Goes to the trash unless it was published.
+// A directory tmp/<n> in which a layer is made. Deleted at the end unless it was published; once it was, the layer is
+// not collected while this object lives, so that another batch may publish it too. Must not outlive the store.
 class StagedLayer {
  public:
   StagedLayer(Store& store, std::string name, UniqueFd directory, UniqueFd fs);
@@ -57,9 +58,11 @@ class StagedLayer {
   Store& store_;
   std::string name_;  // under tmp/; "" once it is published
   UniqueFd directory_, fs_;
+  Pin published_;
 };
 
-// A blob being written: ingest/<name>. It stays there, to be resumed, unless it is published or discarded.
+// A blob being written: ingest/<name>. It stays there, to be resumed, unless it is published or discarded. Once it was
+// published, the blob is not collected while this object lives. Must not outlive the store.
 class Ingest {
  public:
   Ingest(Store& store, std::string name, UniqueFd file, std::uint64_t size);
@@ -68,7 +71,7 @@ class Ingest {
   int fd() const { return file_.get(); }
   std::uint64_t size() const { return size_; }  // bytes that are there
   Result<void> write(std::string_view bytes);
-  void discard();  // deletes it
+  void discard();  // deletes it; by its only owner
   // Forgets what is there and starts anew.
   Result<void> restart();
 
@@ -79,6 +82,7 @@ class Ingest {
   UniqueFd file_;
   std::uint64_t size_;
   bool keep_ = true;  // partial content is worth keeping
+  Pin published_;
 };
 
 // What one pull, load or build adds: all of it becomes visible at once.
@@ -143,11 +147,14 @@ class Store {
   Result<UniqueFd> open_layer_recipe(std::string const& id);  // kNotFound when it has none
   std::string layer_path(std::string const& id) const;        // absolute, of fs
   Result<std::vector<LayerForm>> layer_forms(oci::Digest const& diff_id);
+  Result<std::optional<LayerForm>> form_of_blob(oci::Digest const& blob);  // which layer a blob unpacks to, if known
   Result<std::vector<LayerRecord>> list_layers();
   Result<std::vector<BlobRecord>> list_blobs();
   Result<std::vector<std::string>> blob_sources(oci::Digest const& blob);
 
-  // Renames what is staged into place, syncs the file system, commits the rows. On failure nothing of it exists.
+  // Renames what is staged into place, syncs the file system, commits the rows. On failure nothing of it exists and
+  // what is staged is as it was, so it may be published again. kConflict: a layer or blob that the batch or one of its
+  // images relies on is not there (any more); kNotFound: a name is for an image that does not exist.
   Result<void> publish(Batch const& batch);
 
   // --- images
@@ -162,7 +169,8 @@ class Store {
   // With all its names. Its layers and blobs stay until collect().
   Result<bool> remove_image(oci::Digest const& id);
 
-  // --- leases: images, layers and blobs that something outside the tables uses (a container, a build)
+  // --- leases: layers and blobs that something outside the tables uses (a container, a build)
+  // kNotFound: one of them is not there. A lease of the same name is replaced.
   Result<void> add_lease(std::string const& lease, std::vector<std::string> const& layers,
                          std::vector<oci::Digest> const& blobs,
                          std::int64_t expires_ns = 0);  // 0: never
@@ -177,7 +185,9 @@ class Store {
   friend class Pin;
   friend class StagedLayer;
   friend class Ingest;
+  class Publication;  // publish.cc
   explicit Store(std::unique_ptr<Body> body);
+  Pin hold(std::string key);
   std::unique_ptr<Body> body_;
 };
 

@@ -26,7 +26,12 @@ struct Store::Body {
   // What is pinned, and how often: "layer <id>", "blob <digest>". Held during a collection's commit, so that a pin is
   // either seen by the collection or finds the row gone. Locked after writer, never before.
   Guarded<std::map<std::string, int>> pins;
-  // Names in ingest/ that somebody writes now.
+  // Held by one publish from its first rename to its commit: two that bring the same layer never see each other's
+  // half. The names of staged layers and ingests change under it. Locked before every other lock.
+  std::mutex publishing;
+  // Held while the trash is emptied, so that two do not remove the same tree.
+  std::mutex emptying;
+  // Names in ingest/ that somebody writes now. Locked last.
   Guarded<std::map<std::string, int>> writing;
   std::atomic<std::uint64_t> next_name{1};
 
@@ -34,7 +39,21 @@ struct Store::Body {
   std::string new_name() { return std::to_string(next_name++); }
   // Moves an entry of one of the folders out of the way; empty_trash() deletes it.
   Result<void> to_trash(int dir, std::string const& name);
+  // Deleting rows takes space too. The reserve is a file that is given up when a deletion finds the disk full, and
+  // made again when there is room.
+  void make_reserve();
+  bool drop_reserve();
+  // Runs deletion(Database&) with the writer; a second time when the reserve could be given up for it.
+  template <typename Deletion>
+  auto free_space(Deletion const& deletion) {
+    auto result = writer.with(deletion);
+    if (result || result.error().code() != Errc::kResourceExhausted || !drop_reserve()) return result;
+    return writer.with(deletion);
+  }
 };
+
+// Deletes what tells of content that is not there: forms of layers, sources of blobs, expired leases.
+Result<void> forget_orphans(Database& database, std::int64_t now);
 
 std::string layer_pin(std::string const& id);
 std::string blob_pin(oci::Digest const& digest);

@@ -11,10 +11,8 @@ namespace davit::sys::testing {
 
 class TempDir {
  public:
-  TempDir() {
-    char path[] = "/tmp/davit-test.XXXXXX";
-    DAVIT_CHECK(::mkdtemp(path) != nullptr);
-    path_ = path;
+  explicit TempDir(std::string const& parent = "/tmp") : path_(parent + "/davit-test.XXXXXX") {
+    DAVIT_CHECK(::mkdtemp(path_.data()) != nullptr);
   }
   TempDir(TempDir const&) = delete;
   TempDir& operator=(TempDir const&) = delete;
