@@ -343,6 +343,19 @@ TEST(ThreadedSource, GivesTheSameBytesAsItsInner) {
   }
 }
 
+TEST(ThreadedSource, InflatesIntoItsOwnBuffers) {
+  std::string const bytes = sample(1'000'000);
+  for (Compression const compression : {Compression::kNone, Compression::kGzip, Compression::kZstd}) {
+    std::string const packed = compress(compression, bytes);
+    MemorySource memory(packed, 50'000);
+    Result<Detected> detected = decompress_any(memory);
+    ASSERT_TRUE(detected.ok());
+    ThreadedSource source(*detected->source, 3);
+    EXPECT_TRUE(read_all(source, bytes.size()).value() == bytes);
+    EXPECT_EQ(source.next().value(), "");
+  }
+}
+
 TEST(ThreadedSource, GivesWhatCameBeforeAnErrorAndThenTheError) {
   std::string packed = gzip(sample(900'000));
   packed.resize(packed.size() - 5);

@@ -7,6 +7,7 @@
 
 #include "codec/compression.h"
 #include "codec/decompress_decoder.h"
+#include "codec/fillable_source.h"
 
 namespace davit::codec {
 namespace {
@@ -36,28 +37,32 @@ class LimitedOutput {
   std::uint64_t total_ = 0;
 };
 
-class DecodingSource : public Source {
+class DecodingSource : public FillableSource {
  public:
   DecodingSource(Source& inner, Compression compression, std::unique_ptr<Decoder> decoder, DecompressLimits limits)
       : inner_(inner), compression_(compression), decoder_(std::move(decoder)), limit_(limits) {}
 
   Result<std::string_view> next() override {
     if (!out_) out_ = std::make_unique_for_overwrite<char[]>(kChunk);
+    std::size_t const size = TRY(fill({out_.get(), kChunk}));
+    return std::string_view(out_.get(), size);
+  }
+
+  Result<std::size_t> fill(std::span<char> out) override {
     std::size_t size = 0;
-    while (size < kChunk && !done_) {
+    while (size < out.size() && !done_) {
       if (in_.empty() && !ended_) TRY(refill());
-      std::size_t const room = kChunk - size;
-      auto decoded =
-          decoder_->decode(in_, {out_.get() + size, room}, ended_ ? Decoder::Input::kLast : Decoder::Input::kMore);
+      std::span<char> const room = out.subspan(size);
+      auto decoded = decoder_->decode(in_, room, ended_ ? Decoder::Input::kLast : Decoder::Input::kMore);
       if (!decoded.ok()) return std::move(decoded).take_error().with_context(place());
       TRY_CTX(limit_.add(*decoded, received_ - in_.size()), place());
       size += *decoded;
-      done_ = ended_ && *decoded < room;
+      done_ = ended_ && *decoded < room.size();
     }
     if (size == 0 && !decoder_->complete()) {
       return Error(Errc::kInvalidArgument, received_ == 0 ? "empty" : "truncated").with_context(place());
     }
-    return std::string_view(out_.get(), size);
+    return size;
   }
 
  private:
@@ -126,16 +131,26 @@ class PeekedSource : public Source {
   std::string_view first_;
 };
 
-// decompress_any's: owns what was peeked at.
+// What decompress_any gives: owns the source that was peeked at.
 class DetectedSource : public Source {
  public:
-  explicit DetectedSource(std::unique_ptr<PeekedSource> peeked, std::unique_ptr<Source> decoded)
-      : peeked_(std::move(peeked)), decoded_(std::move(decoded)) {}
-  Result<std::string_view> next() override { return decoded_->next(); }
+  DetectedSource(std::unique_ptr<PeekedSource> peeked, DecompressLimits limits)
+      : peeked_(std::move(peeked)), passed_(*peeked_, limits) {}
+  Result<std::string_view> next() override { return passed_.next(); }
 
  private:
   std::unique_ptr<PeekedSource> peeked_;
-  std::unique_ptr<Source> decoded_;
+  PassingSource passed_;
+};
+
+class DetectedDecodingSource : public DecodingSource {
+ public:
+  DetectedDecodingSource(std::unique_ptr<PeekedSource> peeked, Compression compression,
+                         std::unique_ptr<Decoder> decoder, DecompressLimits limits)
+      : DecodingSource(*peeked, compression, std::move(decoder), limits), peeked_(std::move(peeked)) {}
+
+ private:
+  std::unique_ptr<PeekedSource> peeked_;
 };
 
 std::unique_ptr<Decoder> make_decoder(Compression compression, DecompressLimits const& limits) {
@@ -191,8 +206,11 @@ Result<Detected> decompress_any(Source& in, DecompressLimits limits) {
   auto peeked = std::make_unique<PeekedSource>(in);
   std::string_view const first = TRY(peeked->peek(kMagicSize));
   Compression const compression = detect_compression(first);
-  auto decoded = decompress(*peeked, compression, limits);
-  return Detected{compression, std::make_unique<DetectedSource>(std::move(peeked), std::move(decoded))};
+  if (compression == Compression::kNone) {
+    return Detected{compression, std::make_unique<DetectedSource>(std::move(peeked), limits)};
+  }
+  return Detected{compression, std::make_unique<DetectedDecodingSource>(std::move(peeked), compression,
+                                                                        make_decoder(compression, limits), limits)};
 }
 
 }  // namespace davit::codec

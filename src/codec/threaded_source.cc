@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "codec/compression.h"
+#include "codec/fillable_source.h"
 
 namespace davit::codec {
 namespace {
@@ -28,6 +29,7 @@ struct ThreadedSource::Body {
   Body(Source& source, unsigned count) : inner(source), buffers(std::max(count, 2u)) {}
 
   void produce() {
+    if (auto* const fillable = dynamic_cast<FillableSource*>(&inner)) return produce_in_place(*fillable);
     for (;;) {
       Result<std::string_view> got = inner.next();
       if (!got.ok()) return end(std::move(got).take_error());
@@ -36,11 +38,27 @@ struct ThreadedSource::Body {
     }
   }
 
+  void produce_in_place(FillableSource& source) {
+    for (;;) {
+      Buffer& buffer = own_buffer();
+      Result<std::size_t> got = source.fill({buffer.data.get(), kBufferSize});
+      if (!got.ok()) return end(std::move(got).take_error());
+      if (*got == 0) return end(std::nullopt);
+      buffer.size = *got;
+      if (!hand_over(true)) return;
+    }
+  }
+
+  Buffer& own_buffer() {
+    Buffer& buffer = buffers[slot(filling)];
+    if (!buffer.data) buffer.data = std::make_unique_for_overwrite<char[]>(kBufferSize);
+    return buffer;
+  }
+
   // False when the consumer went away.
   bool append(std::string_view bytes) {
     while (!bytes.empty()) {
-      Buffer& buffer = buffers[slot(filling)];
-      if (!buffer.data) buffer.data = std::make_unique_for_overwrite<char[]>(kBufferSize);
+      Buffer& buffer = own_buffer();
       std::size_t const count = std::min(bytes.size(), kBufferSize - buffer.size);
       std::memcpy(buffer.data.get() + buffer.size, bytes.data(), count);
       buffer.size += count;
