@@ -18,7 +18,7 @@ constexpr std::size_t kChunk = std::size_t{128} << 10;
 
 class LimitedOutput {
  public:
-  explicit LimitedOutput(DecompressLimits limits) : limits_(limits) {}
+  explicit LimitedOutput(DecompressLimits limits) : limits_(limits) { DAVIT_CHECK(limits.max_ratio > 0); }
   Result<void> add(std::uint64_t output, std::uint64_t input_so_far) {
     total_ += output;
     if (total_ > limits_.max_output) {
