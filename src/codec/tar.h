@@ -38,16 +38,16 @@ struct SparseExtent {
 
 struct TarEntry {
   TarType type = TarType::kFile;
-  std::string name;        // as in the archive, without a slash at the end for directories
-  std::string target;      // of links
-  std::uint32_t mode = 0;  // permission bits, setuid, setgid, sticky
+  std::string name = {};    // as in the archive, without a slash at the end for directories
+  std::string target = {};  // of links
+  std::uint32_t mode = 0;   // permission bits, setuid, setgid, sticky
   std::uint32_t uid = 0, gid = 0;
   std::uint64_t size = 0;  // the file's real size; for sparse files more than the archive's data
-  TarTime mtime;
+  TarTime mtime = {};
   std::uint32_t device_major = 0, device_minor = 0;
-  std::map<std::string, std::string> xattrs;  // SCHILY.xattr.* and LIBARCHIVE.xattr.*, names without the prefix
-  std::string user, group;                    // names; informative only
-  std::vector<SparseExtent> sparse;           // data extents in order, when is_sparse
+  std::map<std::string, std::string> xattrs = {};  // SCHILY.xattr.* and LIBARCHIVE.xattr.*, names without the prefix
+  std::string user = {}, group = {};               // names; informative only
+  std::vector<SparseExtent> sparse = {};           // data extents in order, when is_sparse
   bool is_sparse = false;
 };
 
@@ -58,22 +58,22 @@ struct TarLimits {
   std::size_t max_sparse_extents = 1'000'000;
 };
 
-// Reads entry by entry. Borrows the source. Errors are kInvalidArgument with the entry's number and offset;
-// kResourceExhausted past limits.
+// Reads entry by entry. Borrows the source. One TarEntry should be used for all calls: its memory is then used again.
+// Errors are kInvalidArgument with the entry's number and offset; kResourceExhausted past limits.
 class TarReader {
  public:
   explicit TarReader(Source& source, TarLimits limits = {});
   ~TarReader();
-  // The next entry; false at the end (two zero blocks or the end of the stream at a block's border after at least one
-  // entry...; what follows the end is read and thrown away, so that hashes cover the whole stream). Data left of the
-  // entry before is skipped. Entry types that carry no file (volume labels, unknown vendor types) are skipped as GNU
-  // tar does.
+  // The next entry; false at the end: two zero blocks, or the end of the stream where a header may begin (a stream of
+  // no bytes has no entries). What follows the end is read and thrown away, so that hashes cover the whole stream. Data
+  // left of the entry before is skipped. Entry types that carry no file (volume labels, unknown vendor types) are
+  // skipped. Records of global pax headers hold for all later entries, as POSIX has it.
   Result<bool> next(TarEntry& entry);
   // The data of the current entry in chunks (of a sparse file: the stored extents one after another); empty at its end.
   // kInvalidArgument when the archive ends before.
   Result<std::string_view> data();
   // For recipes (snapshot/recipe.h): is given every byte of the archive that data() does not return, in order: headers,
-  // padding, the end.
+  // padding, data that were skipped, the end.
   using RawListener = std::function<Result<void>(std::string_view)>;
   void on_raw(RawListener listener);
 
