@@ -3,6 +3,7 @@
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 
+#include "wire/system_trust.h"
 #include "wire/tls.h"
 
 namespace davit::wire {
@@ -34,8 +35,7 @@ Result<void> trust(SSL_CTX* context, TlsOptions const& options) {
     return {};
   }
   SSL_CTX_set_verify(context, SSL_VERIFY_PEER, nullptr);
-  // A machine without any CA is no error: every server is then refused by name.
-  (void)SSL_CTX_set_default_verify_paths(context);
+  trust_system(context);
   for (std::string const& path : options.ca_files) {
     if (SSL_CTX_load_verify_file(context, path.c_str()) != 1) return unusable("CA file", path);
   }

@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdio>
+#include <cstdlib>
+
 #include "sys/file.h"
 #include "sys/testing/temp_dir.h"
 #include "wire/http_client.h"
@@ -61,6 +64,41 @@ TEST_F(TlsTest, CarriesLargeBodiesBothWays) {
   request.body_size = data.size();
   auto response = client_.send(request);
   EXPECT_EQ(body_of(response), data);
+}
+
+// One variable of the environment, for the length of a test.
+class Variable {
+ public:
+  Variable(char const* name, std::string const& value) : name_(name) { ::setenv(name, value.c_str(), 1); }
+  ~Variable() { ::unsetenv(name_); }
+
+ private:
+  char const* name_;
+};
+
+TEST_F(TlsTest, TrustsTheSystemsFileAndFolder) {
+  std::string const path = write("bundle.pem", TestCa().certificate_pem() + ca_.certificate_pem());
+  sys::mkdir(dir_ / "empty", 0700).value();
+  sys::mkdir(dir_ / "certs", 0700).value();
+  char name[32];
+  std::snprintf(name, sizeof name, "certs/%08lx.0",
+                X509_NAME_hash_ex(X509_get_subject_name(ca_.certificate()), nullptr, nullptr, nullptr));
+  write(name, ca_.certificate_pem());
+  HttpServer server(hello, testing::tls_server(ca_.issue({.names = {"127.0.0.1"}})));
+  struct Place {
+    std::string file, folder;
+    bool trusted;
+  };
+  for (Place const& place : {Place{path, dir_ / "empty", true}, Place{dir_ / "none", dir_ / "certs", true},
+                             Place{dir_ / "none", dir_ / "empty", false}}) {
+    Variable const file("SSL_CERT_FILE", place.file);
+    Variable const folder("SSL_CERT_DIR", place.folder);
+    HttpClient client{HttpClient::Options{}};
+    HttpRequest request = get(server);
+    request.tls.ca_files.clear();
+    auto const response = client.send(request);
+    EXPECT_EQ(response.ok(), place.trusted) << place.file << (response ? "" : response.error().to_string());
+  }
 }
 
 struct Refusal {

@@ -87,6 +87,9 @@ class TestCa {
     if (issuer == nullptr) {
       extend(certificate, signer, NID_basic_constraints, "critical,CA:TRUE");
       extend(certificate, signer, NID_subject_key_identifier, "hash");
+    } else {
+      // All test CAs have one name: the key says which of them.
+      extend(certificate, signer, NID_authority_key_identifier, "keyid");
     }
     std::string names;
     for (std::string const& name : options.names) {
