@@ -5,7 +5,7 @@
 #include <sys/prctl.h>
 
 #include "front/runtime/commands.h"
-#include "front/runtime/flags.h"
+#include "front/flags.h"
 #include "front/runtime/foreground.h"
 #include "front/runtime/output.h"
 

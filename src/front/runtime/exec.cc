@@ -2,7 +2,7 @@
 
 #include "base/text.h"
 #include "front/runtime/commands.h"
-#include "front/runtime/flags.h"
+#include "front/flags.h"
 #include "front/runtime/foreground.h"
 #include "runtime/container.h"
 #include "sys/file.h"

@@ -5,7 +5,7 @@
 #include <csignal>
 
 #include "front/runtime/commands.h"
-#include "front/runtime/flags.h"
+#include "front/flags.h"
 #include "front/runtime/foreground.h"
 #include "runtime/container.h"
 #include "runtime/names.h"

@@ -7,7 +7,7 @@
 #include "base/text.h"
 #include "codec/json_writer.h"
 #include "front/runtime/commands.h"
-#include "front/runtime/flags.h"
+#include "front/flags.h"
 #include "front/runtime/output.h"
 #include "runtime/container.h"
 #include "sys/file.h"

@@ -1,4 +1,4 @@
-#include "front/runtime/flags.h"
+#include "front/flags.h"
 
 #include <fmt/format.h>
 
