@@ -21,11 +21,11 @@ enum class Whiteouts : std::uint8_t {
 
 struct ApplyOptions {
   Whiteouts whiteouts = Whiteouts::kOverlay;
-  codec::TarLimits limits;
+  codec::TarLimits limits = {};
   std::uint64_t max_bytes = std::uint64_t{1} << 42;  // of file data
   // Given the recipe's bytes (recipe.h) while the tar is read; nullptr: none is made. Borrowed.
   codec::Sink* recipe = nullptr;
-  std::stop_token stop;
+  std::stop_token stop = {};
 };
 
 struct Applied {

@@ -19,7 +19,7 @@ namespace davit::snapshot {
 struct DiffOptions {
   std::optional<codec::TarTime> clamp_mtime;  // SOURCE_DATE_EPOCH: later times become this one
   bool parents = true;  // directories above a changed entry get entries too (as containerd and Docker write them)
-  std::stop_token stop;
+  std::stop_token stop = {};
 };
 
 // upper: the overlay upper directory. Overlay's own marks (whiteout devices and the xattr form, opaque, redirect:

@@ -259,4 +259,9 @@ Result<void> LayerWriter::hide_below(EntryName const& name) {
   return make_opaque(directory->fd, "");
 }
 
+Result<void> LayerWriter::finish() {
+  for (std::string const& path : tree_.implied()) log_.add(path, {}, std::nullopt, {});
+  return log_.finish(tree_);
+}
+
 }  // namespace davit::snapshot

@@ -28,7 +28,7 @@ class LayerWriter {
   Result<void> hide(EntryName const& name);
   Result<void> hide_below(EntryName const& name);
   // Times of directories and such, once everything is there.
-  Result<void> finish() { return log_.finish(tree_); }
+  Result<void> finish();
 
   // Where the last put() or hide() was: the real path, without links.
   std::string const& path() const { return path_; }

@@ -25,4 +25,11 @@ Result<void> make_opaque(int directory, std::string_view name) {
   return {};
 }
 
+bool is_opaque(int directory, std::string_view name) {
+  // "/." follows the magic link of the directory itself.
+  std::string const path = sys::proc_path(directory, name.empty() ? "." : name);
+  char value = 0;
+  return raw::lgetxattr(path.c_str(), kOpaqueXattr, &value, 1) == 1 && value == 'y';
+}
+
 }  // namespace davit::snapshot

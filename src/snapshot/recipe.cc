@@ -87,6 +87,13 @@ class RebuiltTar final : public codec::Source {
     return {};
   }
 
+  // The end of the compressed stream too, where its checksum is.
+  Result<void> check_nothing_follows() {
+    if (in_.empty()) in_ = TRY(plain_->next());
+    if (!in_.empty()) return damaged("goes on after its end");
+    return {};
+  }
+
   Result<void> copy_raw() {
     TRY(fill());
     auto const piece = static_cast<std::size_t>(std::min<std::uint64_t>({raw_left_, in_.size(), kBufferSize - used_}));
@@ -111,7 +118,7 @@ class RebuiltTar final : public codec::Source {
       case recipe::kEnd:
         announced_ = TRY(read_number());
         ended_ = true;
-        return {};
+        return check_nothing_follows();
       default:
         return damaged("an unknown record");
     }

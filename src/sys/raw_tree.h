@@ -60,6 +60,10 @@ inline long lgetxattr(char const* path, char const* name, void* value, std::size
 inline long llistxattr(char const* path, char* names, std::size_t size) {
   return call(SYS_llistxattr, path, names, size);
 }
+inline long flistxattr(int fd, char* names, std::size_t size) { return call(SYS_flistxattr, fd, names, size); }
+inline long fgetxattr(int fd, char const* name, void* value, std::size_t size) {
+  return call(SYS_fgetxattr, fd, name, value, size);
+}
 inline long lremovexattr(char const* path, char const* name) { return call(SYS_lremovexattr, path, name); }
 
 }  // namespace davit::sys::raw

@@ -106,29 +106,45 @@ std::string proc_path(int dir, std::string_view name) {
   return path;
 }
 
-Result<std::map<std::string, std::string>> read_xattrs(int dir, std::string_view name) {
+namespace {
+// list(buffer, size) and get(key, buffer, size): the calls, whatever the file is named by.
+template <typename List, typename Get>
+Result<Xattrs> collect_xattrs(std::string_view name, List const& list, Get const& get) {
   constexpr std::size_t kMaxSize = 64 << 10;  // XATTR_LIST_MAX and XATTR_SIZE_MAX, limits.h
-  std::map<std::string, std::string> found;
-  std::string const path = proc_path(dir, name);
-  // Of a directory itself the magic link must be followed, which "/." does.
-  std::string const target = name.empty() ? path + "/." : path;
-  char few[256];
-  long size = raw::llistxattr(target.c_str(), few, sizeof few);
+  Xattrs found;
+  std::string names(256, '\0');
+  long size = list(names.data(), names.size());
   if (size == 0 || size == -ENOTSUP) return found;
-  std::string names(kMaxSize, '\0');
-  size = raw::llistxattr(target.c_str(), names.data(), names.size());
+  if (size == -ERANGE) {
+    names.resize(kMaxSize);
+    size = list(names.data(), names.size());
+  }
   if (size < 0) return failed(size, "listxattr", name);
   names.resize(static_cast<std::size_t>(size));
   std::string value(kMaxSize, '\0');
   for (std::size_t at = 0; at < names.size();) {
     std::string key = names.c_str() + at;
     at += key.size() + 1;
-    long const length = raw::lgetxattr(target.c_str(), key.c_str(), value.data(), value.size());
+    long const length = get(key.c_str(), value.data(), value.size());
     if (length == -ENODATA) continue;  // removed meanwhile
     if (length < 0) return failed(length, "getxattr " + key + " of", name);
     found.emplace(std::move(key), value.substr(0, static_cast<std::size_t>(length)));
   }
   return found;
+}
+}  // namespace
+
+Result<Xattrs> read_xattrs(int dir, std::string const& name) {
+  std::string const path = proc_path(dir, name);
+  return collect_xattrs(
+      name, [&](char* out, std::size_t size) { return raw::llistxattr(path.c_str(), out, size); },
+      [&](char const* key, char* out, std::size_t size) { return raw::lgetxattr(path.c_str(), key, out, size); });
+}
+
+Result<Xattrs> read_xattrs(int fd) {
+  return collect_xattrs(
+      "open file", [&](char* out, std::size_t size) { return raw::flistxattr(fd, out, size); },
+      [&](char const* key, char* out, std::size_t size) { return raw::fgetxattr(fd, key, out, size); });
 }
 
 Result<void> own_umask_zero() {

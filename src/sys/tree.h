@@ -31,8 +31,10 @@ Result<void> remove_at(int dir, std::string const& name);
 // directory descriptor. The last component is the caller's to keep free of "..".
 std::string proc_path(int dir, std::string_view name);
 
-// All extended attributes of name in dir. Empty where the file system has none.
-Result<std::map<std::string, std::string>> read_xattrs(int dir, std::string_view name);
+// All extended attributes of name in dir, and of an open file. Empty where the file system has none.
+using Xattrs = std::map<std::string, std::string>;
+Result<Xattrs> read_xattrs(int dir, std::string const& name);
+Result<Xattrs> read_xattrs(int fd);
 
 // Gives the calling thread a umask of its own (unshare(CLONE_FS)) and sets it to 0: modes given to open and mkdir are
 // then exact. Lasts until the thread ends. The thread's working directory is its own too from then on.
