@@ -26,7 +26,7 @@ class Guarded {
 
  private:
   mutable std::mutex mutex_;
-  T value_;
+  T value_{};  // zero, too, for a number
 };
 
 }  // namespace davit

@@ -12,6 +12,8 @@ namespace {
 // The WAL is copied into the database after this many pages, so that it does not grow without bound.
 constexpr int kCheckpointPages = 1000;
 constexpr int kBusyMilliseconds = 10000;
+// Of each connection; the kernel caches the file.
+constexpr int kCacheKibibytes = 512;
 
 Error sqlite_error(sqlite3* connection, int code, std::string_view what) {
   char const* const text = connection != nullptr ? sqlite3_errmsg(connection) : sqlite3_errstr(code);
@@ -115,6 +117,7 @@ Result<Database> Database::open(std::string const& path, Access access) {
   Database database(connection);
   if (code != SQLITE_OK) return sqlite_error(connection, code, fmt::format("open {}", path));
   sqlite3_busy_timeout(connection, kBusyMilliseconds);
+  TRY_CTX(database.execute(fmt::format("PRAGMA cache_size=-{}", kCacheKibibytes)), fmt::format("open {}", path));
   if (access == Access::kReadWrite) {
     TRY_CTX(database.execute(fmt::format("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; "
                                          "PRAGMA wal_autocheckpoint={}",
@@ -145,6 +148,8 @@ Result<void> Database::execute(std::string const& sql) {
   if (code != SQLITE_OK) return sqlite_error(connection_, code, sql);
   return {};
 }
+
+void Database::release_memory() { sqlite3_db_release_memory(connection_); }
 
 std::int64_t Database::changes() const { return sqlite3_changes64(connection_); }
 

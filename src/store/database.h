@@ -62,6 +62,8 @@ class Database {
   Result<Statement> prepare(std::string_view sql);
   // One or several statements without values.
   Result<void> execute(std::string const& sql);
+  // Gives back cached pages: after work that nothing like follows.
+  void release_memory();
   // How many rows the last statement changed.
   std::int64_t changes() const;
 

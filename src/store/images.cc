@@ -1,8 +1,7 @@
 // Rows of images and their names.
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <map>
+#include <utility>
 
 #include "store/store.h"
 #include "store/store_body.h"
@@ -43,22 +42,38 @@ Result<std::vector<std::string>> names_of(Database& database, std::string_view t
   }
 }
 
-Result<std::multimap<std::string, std::string>> names_by_image(Database& database, std::string_view table) {
-  Statement statement = TRY(database.prepare(fmt::format("SELECT image, name FROM {} ORDER BY name", table)));
-  std::multimap<std::string, std::string> names;
-  for (;;) {
-    bool const more = TRY(statement.step());
-    if (!more) return names;
-    names.emplace(statement.text(0), statement.text(1));
+// The names of a table in the order of their images, handed out to images that come in that order too: listing walks
+// three indexes side by side.
+class NamesInOrder {
+ public:
+  static Result<NamesInOrder> open(Database& database, std::string_view table) {
+    Statement rows = TRY(database.prepare(fmt::format("SELECT image, name FROM {} ORDER BY image, name", table)));
+    NamesInOrder names(std::move(rows));
+    TRY(names.advance());
+    return names;
   }
-}
+  // image: greater than that of the last call.
+  Result<std::vector<std::string>> take(std::string const& image) {
+    std::vector<std::string> names;
+    while (more_ && image_ <= image) {
+      if (image_ == image) names.push_back(rows_.text(1));
+      TRY(advance());
+    }
+    return names;
+  }
 
-std::vector<std::string> take(std::multimap<std::string, std::string>& names, std::string const& image) {
-  std::vector<std::string> taken;
-  auto const [first, last] = names.equal_range(image);
-  for (auto it = first; it != last; ++it) taken.push_back(std::move(it->second));
-  return taken;
-}
+ private:
+  explicit NamesInOrder(Statement rows) : rows_(std::move(rows)) {}
+  Result<void> advance() {
+    more_ = TRY(rows_.step());
+    if (more_) image_ = rows_.text(0);
+    return {};
+  }
+
+  Statement rows_;
+  bool more_ = false;
+  std::string image_;
+};
 
 Result<std::optional<oci::Digest>> image_named(Database& database, std::string_view table, std::string const& name) {
   Statement statement = TRY(database.prepare(fmt::format("SELECT image FROM {} WHERE name=?", table)));
@@ -84,16 +99,17 @@ auto at_one_moment(Database& database, Read const& read) -> decltype(read()) {
 }
 
 Result<std::vector<ImageEntry>> read_images(Database& database) {
-  auto tags = TRY(names_by_image(database, "tag"));
-  auto digests = TRY(names_by_image(database, "repo_digest"));
-  Statement statement = TRY(database.prepare(kImageColumns));
+  NamesInOrder tags = TRY(NamesInOrder::open(database, "tag"));
+  NamesInOrder digests = TRY(NamesInOrder::open(database, "repo_digest"));
+  Statement statement = TRY(database.prepare(fmt::format("{} ORDER BY id", kImageColumns)));
   std::vector<ImageEntry> images;
   for (;;) {
     bool const more = TRY(statement.step());
     if (!more) return images;
     ImageRecord record = TRY(image_from_row(statement));
-    std::string const id = record.id.text();
-    images.push_back({std::move(record), take(tags, id), take(digests, id)});
+    std::vector<std::string> image_tags = TRY(tags.take(record.id.text()));
+    std::vector<std::string> image_digests = TRY(digests.take(record.id.text()));
+    images.push_back({std::move(record), std::move(image_tags), std::move(image_digests)});
   }
 }
 

@@ -5,6 +5,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <barrier>
 #include <thread>
 
 #include "store/testing/sample.h"
@@ -148,19 +149,27 @@ TEST_F(Publish, PutsALayerWhereAnUnknownOneLies) {
   expect_whole(store());
 }
 
+// Each round brings new content, by two publishes that succeed and two that fail: no undo takes away what another one
+// made visible, and no row stands for what was undone.
 TEST_F(Publish, WorksFromManyThreadsWithTheSameContent) {
+  constexpr int kThreads = 4, kRounds = 50;
+  std::barrier together(kThreads);
   std::vector<std::jthread> threads;
-  for (int thread = 0; thread < 4; ++thread) {
-    threads.emplace_back([this, thread] {
-      for (int round = 0; round < 10; ++round) {
-        std::string const name = "image" + std::to_string((thread + round) % 3);
-        publish_image(name, {"base", name + " layer"});
+  for (int thread = 0; thread < kThreads; ++thread) {
+    threads.emplace_back([this, &together, thread] {
+      for (int round = 0; round < kRounds; ++round) {
+        std::string const name = "image" + std::to_string(round);
+        Batch batch = image_batch(store(), name, {"base", name + " layer"});
+        bool const bad = thread % 2 == 1;
+        if (bad) batch.tags.emplace_back("none", digest_of("none"));
+        together.arrive_and_wait();
+        EXPECT_EQ(store().publish(batch).ok(), !bad);
       }
     });
   }
   threads.clear();
-  EXPECT_EQ(store().list_images().value().size(), 3U);
-  EXPECT_EQ(store().list_layers().value().size(), 4U);
+  EXPECT_EQ(store().list_images().value().size(), 1U * kRounds);
+  EXPECT_EQ(store().list_layers().value().size(), 1U + kRounds);
   EXPECT_TRUE(names_in(store(), "tmp").empty());
   EXPECT_TRUE(names_in(store(), "ingest").empty());
   expect_whole(store());

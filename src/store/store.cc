@@ -107,6 +107,7 @@ Result<OpenReport> sweep(Store::Body& body, Database& database) {
   }
   if (!lost.empty()) TRY(forget_orphans(database, body.now()));
   TRY(transaction.commit());
+  database.release_memory();
   return report;
 }
 
