@@ -119,7 +119,7 @@ Result<std::unique_ptr<HttpResponse>> HttpClient::Body::send(HttpRequest const& 
     if (connection == nullptr) connection = TRY(connect(request, route, options, *waiter));
     bool const reused = connection->reused;
     auto exchange = std::make_unique<Exchange>(ExchangeOptions{options.timeouts, options.max_header_bytes}, pool,
-                                               std::move(waiter), std::move(connection));
+                                               std::move(waiter), std::exchange(connection, nullptr));
     Result<void> outcome = exchange->run(head, request);
     if (outcome) return std::unique_ptr<HttpResponse>(std::move(exchange));
     bool const closed = outcome.error().code() == Errc::kUnavailable;
