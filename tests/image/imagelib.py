@@ -13,6 +13,7 @@ import shutil
 import stat
 import subprocess
 import tarfile
+import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 PROJECT = os.path.dirname(os.path.dirname(HERE))
@@ -269,24 +270,34 @@ class Store:
     def start(self, *words, **options):
         return subprocess.Popen([PROGRAM, "--root", self.root, *words], env={**os.environ, **self.environment}, **options)
 
-    def run(self, *words, data=None, timeout=120, raw=False):
-        """stdout as text (raw: bytes); Failed for another exit code than 0."""
+    def call(self, *words, data=None, timeout=120):
+        """(exit status, standard output, standard error)"""
         done = subprocess.run([PROGRAM, "--root", self.root, *words], input=data, capture_output=True, timeout=timeout, check=False,
                               env={**os.environ, **self.environment})  # fmt: skip
-        if done.returncode != 0:
-            error = done.stderr.decode(errors="replace")
-            assert "Sanitizer" not in error and done.returncode > 0, error
-            raise Failed(done.returncode, error.strip())
-        return done.stdout if raw else done.stdout.decode()
+        error = done.stderr.decode(errors="replace")
+        assert "Sanitizer" not in error and done.returncode >= 0, error
+        return done.returncode, done.stdout, error.strip()
+
+    def run(self, *words, raw=False, **options):
+        """stdout as text (raw: bytes); Failed for another exit code than 0."""
+        code, output, error = self.call(*words, **options)
+        if code != 0:
+            raise Failed(code, error)
+        return output if raw else output.decode()
 
     def json(self, *words, **options):
         return json.loads(self.run(*words, **options))
 
     def events(self, *words, **options):
-        return [json.loads(line) for line in self.run("--json", *words, **options).splitlines() if line.strip()]
+        """The progress events: {"id", "status", "current", "total", ...}."""
+        found = []
+        for line in self.run("--json", *words, **options).splitlines():
+            event = json.loads(line)
+            found.append({**event, **event.pop("progressDetail", {})})
+        return found
 
     def images(self, *words):
-        """{tag or "<none>:id": entry} of `list`."""
+        """{tag or "<none>:id": entry} of `list`, in its order."""
         found = {}
         for item in self.json("list", *words):
             for name in item.get("RepoTags") or [f"<none>:{item['Id']}"]:
@@ -294,30 +305,48 @@ class Store:
         return found
 
     def inspect(self, name):
-        answer = self.json("inspect", name)
-        return answer[0] if isinstance(answer, list) else answer
+        """As the Engine API would show it: the image's config is in the facts themselves."""
+        facts = self.json("inspect", name)
+        config = facts.pop("Config")
+        rootfs = config.get("rootfs", {})
+        return {**facts, "Architecture": config["architecture"], "Os": config["os"], "Created": config.get("created", ""),
+                "Comment": config.get("comment", ""), "Config": config.get("config", {}),
+                "RootFS": {"Type": rootfs.get("type"), "Layers": rootfs.get("diff_ids")}}  # fmt: skip
 
     def layers(self, name):
         """The layer directories, the top one first."""
-        return self.run("mount", name).split()
+        return self.json("mount", name)
 
     def check(self):
         """What fsck finds wrong: "" for nothing."""
-        try:
-            self.run("fsck")
-        except Failed as error:
-            return error.text or f"exit {error.code}"
-        return ""
+        code, output, error = self.call("fsck")
+        return "" if code == 0 and json.loads(output) == [] else f"exit {code}: {output.decode()} {error}"
+
+    def export(self, name):
+        """The tar of the merged tree."""
+        with tempfile.TemporaryDirectory(prefix="davit-export-") as scratch, self.mounted(name, f"{scratch}/merged") as where:
+            return self.run("export", where, raw=True)
 
     @contextlib.contextmanager
     def mounted(self, name, where):
         """The image's merged tree at `where`, read-only, as a container sees it. In a private mount namespace only."""
         layers = self.layers(name)
         os.makedirs(where, exist_ok=True)
-        if len(layers) == 1:
-            layers = layers + [os.path.join(where + ".empty")]
-            os.makedirs(layers[1], exist_ok=True)
-        mount("overlay", where, "overlay", "lowerdir=" + ":".join(layer.replace(":", "\\:") for layer in layers))
+        while len(layers) < 2:  # overlay without an upper directory wants two
+            layers = layers + [f"{where}.empty{len(layers)}"]
+            os.makedirs(layers[-1], exist_ok=True)
+        # A page holds the options of mount(2): short names in the current folder instead of whole paths.
+        links = f"{where}.l"
+        os.makedirs(links)
+        for number, layer in enumerate(layers):
+            os.symlink(layer, f"{links}/{number}")
+        previous = os.open(".", os.O_PATH)
+        os.chdir(links)
+        try:
+            mount("overlay", where, "overlay", "lowerdir=" + ":".join(str(number) for number in range(len(layers))))
+        finally:
+            os.fchdir(previous)
+            os.close(previous)
         try:
             yield where
         finally:

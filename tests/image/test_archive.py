@@ -44,7 +44,7 @@ def test_docker_archive(store, work, image):
     store.run("load", "-i", write_docker_archive(f"{work}/a.tar", (image, ["one:1", "localhost:5000/two:2"])))
     assert set(store.images()) == {"one:1", "localhost:5000/two:2"}
     assert store.inspect("one:1")["Id"] == image.id
-    assert tar_tree(store.run("export", "one:1", raw=True)).keys() == {"d", "d/a", "h", "b"}
+    assert tar_tree(store.export("one:1")).keys() == {"d", "d/a", "h", "b"}
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress,
@@ -120,7 +120,7 @@ def test_archives_of_the_peers(store, name, form):
     store.run("load", "-i", path)
     facts = next(iter(store.images().values()))
     assert facts["Id"].startswith("sha256:")
-    exported = tar_tree(store.run("export", facts["Id"], raw=True)) if name == "tiny" else {}
+    exported = tar_tree(store.export(facts["Id"])) if name == "tiny" else {}
     assert name != "tiny" or "bin/busybox" in exported or "bin/sh" in exported
 
 
@@ -259,7 +259,7 @@ def test_import_by_pipe(store, pack):
 
 
 def test_import_without_a_name(store):
-    identity = store.run("import", "-", data=tar(file("a"))).split()[-1]
+    identity = json.loads(store.run("import", "-", data=tar(file("a"))).splitlines()[-1])["id"]
     assert store.inspect(identity)["RepoTags"] in ([], None)
 
 
@@ -278,7 +278,7 @@ def test_import_of_nonsense(store):
 
 def test_export_flattens(store, work, image):
     store.run("load", "-i", write_docker_archive(f"{work}/a.tar", (image, ["x:1"])))
-    found = tar_tree(store.run("export", "x:1", raw=True))
+    found = tar_tree(store.export("x:1"))
     assert set(found) == {"d", "d/a", "h", "b"}
     regular = found["d/a"] if found["d/a"][0] == tarfile.REGTYPE else found["h"]
     assert regular[1:4] == (0o640, 5, 0) and len(regular[4]) == MIB
@@ -286,12 +286,12 @@ def test_export_flattens(store, work, image):
 
 def test_import_of_an_export(store, work, image):
     store.run("load", "-i", write_docker_archive(f"{work}/a.tar", (image, ["x:1"])))
-    data = store.run("export", "x:1", raw=True)
+    data = store.export("x:1")
     store.run("import", "-", "y", data=data)
-    assert store.run("export", "y", raw=True) == data
+    assert store.export("y") == data
 
 
 def test_export_reads_with_tar(store, work, image):
     store.run("load", "-i", write_docker_archive(f"{work}/a.tar", (image, ["x:1"])))
-    listing = subprocess.run(["tar", "-tf", "-"], input=store.run("export", "x:1", raw=True), check=True, capture_output=True).stdout
+    listing = subprocess.run(["tar", "-tf", "-"], input=store.export("x:1"), check=True, capture_output=True).stdout
     assert io.BytesIO(listing).readline()

@@ -64,7 +64,7 @@ def contained(take, *layers):
     except Failed as error:
         assert error.text.count("\n") == 0
         return None
-    return tar_tree(take.store.run("export", "x:1", raw=True))
+    return tar_tree(take.store.export("x:1"))
 
 
 UP = "../" * 30

@@ -84,7 +84,7 @@ def contents(image):
 
 def check_image(store, name, image):
     assert store.inspect(name)["Id"] == image.id, name
-    exported = tar_tree(store.run("export", name, raw=True))
+    exported = tar_tree(store.export(name))
     wanted = contents(image)
     assert exported.keys() == wanted.keys(), name
     for path, (kind, mode, uid, gid, content) in wanted.items():

@@ -396,17 +396,18 @@ def test_killed_at_any_moment(stores, registry):
     assert left < 2 * MIB, "partial downloads or layers were left"
 
 
-def test_two_at_once(stores, registry):
-    """Two processes pull images that share layers into one store."""
-    base = Layer(tar(file("base", random_bytes(2 * MIB))))
-    images = [Image(base, [file("own", str(number))]) for number in range(3)]
-    references = [registry.push(f"x{number}", image) for number, image in enumerate(images)]
+def test_a_store_has_one_owner(stores, lab, registry):
+    """A second process is told so at once, and harms nothing."""
+    proxy = lab.proxy(registry)
+    registry.push("x", Image([file("a", random_bytes(MIB))]))
+    proxy.add("GET", times=1, delay=2)
     store = stores()
-    running = [store.start("pull", reference, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) for reference in references * 2]
-    for process in running:
-        _, error = process.communicate(timeout=60)
-        assert process.returncode == 0, error
-    assert {store.inspect(reference)["Id"] for reference in references} == {image.id for image in images}
+    first = store.start("pull", f"{proxy.host}/x", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    time.sleep(0.7)
+    with pytest.raises(Failed) as error:
+        store.images()
+    assert store.root in error.value.text
+    assert first.wait(30) == 0 and len(store.images()) == 1
 
 
 def test_full_disk(work, stores, registry):

@@ -95,7 +95,7 @@ def test_pull_of_the_pushed(lab, stores, here, store):
     other = stores()
     other.run("pull", f"{target.host}/copy")
     assert other.inspect(f"{target.host}/copy")["Id"] == here[1].id
-    assert tar_tree(other.run("export", f"{target.host}/copy", raw=True)) == tar_tree(store.run("export", here[0], raw=True))
+    assert tar_tree(other.export(f"{target.host}/copy")) == tar_tree(store.export(here[0]))
 
 
 @pytest.mark.parametrize("what", [{"status": 503, "headers": {"Retry-After": "0"}}, {"status": 429, "headers": {"Retry-After": "1"}}, {"drop": True}],
