@@ -68,6 +68,19 @@ TEST_F(Collect, ForgetsWhatItKnewOfTheContent) {
   EXPECT_TRUE(store().blob_sources(digest_of("web")).value().empty());
 }
 
+TEST_F(Collect, TakesTreesOfAnyDepth) {
+  Batch batch = image_batch(store(), "web", {"deep"});
+  UniqueFd below = sys::openat(batch.layers[0]->fs(), ".", O_RDONLY | O_DIRECTORY).value();
+  for (int depth = 0; depth < 3000; ++depth) {
+    ASSERT_EQ(::mkdirat(below.get(), "d", 0755), 0);
+    below = sys::openat(below.get(), "d", O_RDONLY | O_DIRECTORY).value();
+  }
+  EXPECT_OK(store().publish(batch));
+  batch = {};
+  EXPECT_TRUE(store().remove_image(digest_of("web")).value());
+  expect_collected({"deep"}, {"web"});
+}
+
 TEST_F(Collect, LeavesWhatIsPinned) {
   publish_image("web", {"one", "two"});
   {

@@ -8,6 +8,7 @@
 #include "sys/durable.h"
 #include "sys/file.h"
 #include "sys/file_change.h"
+#include "sys/tree.h"
 
 namespace davit::store {
 namespace {
@@ -164,7 +165,7 @@ Result<std::shared_ptr<StagedLayer>> Store::stage_layer() {
   std::string const path = fmt::format("{}/tmp/{}", this->path(), name);
   TRY(sys::mkdir(path, 0700));
   Rollback undo;
-  undo.add([&] { (void)sys::remove_tree(path).ok(); });
+  undo.add([&] { (void)sys::remove_at(body_->tmp.get(), name).ok(); });
   TRY(sys::mkdir(path + "/fs", 0755));
   UniqueFd directory = TRY(sys::open(path, O_RDONLY | O_DIRECTORY));
   UniqueFd fs = TRY(sys::openat(directory.get(), "fs", O_RDONLY | O_DIRECTORY));
@@ -178,7 +179,7 @@ StagedLayer::StagedLayer(Store& store, std::string name, UniqueFd directory, Uni
 StagedLayer::~StagedLayer() {
   if (name_.empty()) return;
   // What cannot be removed now is moved to the trash when the store is opened again.
-  (void)sys::remove_tree(fmt::format("{}/tmp/{}", store_.path(), name_)).ok();
+  (void)sys::remove_at(store_.body_->tmp.get(), name_).ok();
 }
 
 Result<UniqueFd> Store::open_layer(std::string const& id) {

@@ -11,6 +11,7 @@
 #include "sys/durable.h"
 #include "sys/file.h"
 #include "sys/file_change.h"
+#include "sys/tree.h"
 
 namespace davit::store {
 namespace {
@@ -167,7 +168,7 @@ Result<void> Store::empty_trash() {
   Result<void> result;
   for (std::string const& name : names) {
     // One that cannot be removed must not keep the others.
-    Result<void> removed = sys::remove_tree(fmt::format("{}/trash/{}", path(), name));
+    Result<void> removed = sys::remove_at(body_->trash.get(), name);
     if (!removed && result) result = std::move(removed);
   }
   return result;
