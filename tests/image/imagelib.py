@@ -282,7 +282,9 @@ class Store:
         """stdout as text (raw: bytes); Failed for another exit code than 0."""
         code, output, error = self.call(*words, **options)
         if code != 0:
-            raise Failed(code, error)
+            # Progress goes to the standard error too; what failed is the line with the program's name.
+            named = [line for line in error.splitlines() if line.startswith("davit-image: ")]
+            raise Failed(code, "\n".join(named) or error)
         return output if raw else output.decode()
 
     def json(self, *words, **options):

@@ -113,6 +113,7 @@ class Server:
     def run(self):
         import select
 
+        self.control.send(b"ready")
         poll = select.poll()
         poll.register(self.fuse, select.POLLIN)
         poll.register(self.control, select.POLLIN)
@@ -233,6 +234,8 @@ class Device:
         self.server = subprocess.Popen(words, pass_fds=[fuse, theirs.fileno()])
         os.close(fuse)
         theirs.close()
+        if self.control.recv(100) != b"ready":  # it has read the image by then
+            raise RuntimeError("the server of the device did not start")
 
     def __enter__(self):
         return self

@@ -95,13 +95,14 @@ def test_failing_helper(lab, stores, image):
 
 
 def test_damaged_docker_config(lab, store, image):
-    reference = lab.registry().push("x", image)
+    """Docker warns and goes on without credentials; whichever, it does not crash and sends none."""
+    reference = lab.registry(htpasswd={"me": "secret"}).push("x", image)
     folder = lab.path("docker")
     with open(f"{folder}/config.json", "w", encoding="utf-8") as out:
         out.write('{"auths": [')
     with pytest.raises(Failed) as error:
         store.run("pull", "--docker-config", folder, reference)
-    assert "config.json" in error.value.text
+    assert error.value.code == 1
 
 
 # ------------------------------------------------------------------------------------------------------------- Bearer
@@ -281,16 +282,14 @@ def test_a_test_authority(lab, store, authority, image):
     assert store.inspect(reference)["Id"] == image.id
 
 
-def test_unknown_authority_is_refused(lab, stores, authority, image):
-    registry = lab.registry(tls=authority.issue("server"), host="localhost")
+def test_another_authority_is_refused(lab, store, authority, image):
+    """Loopback is insecure by default, as in Docker; a certs.d folder for the host makes it strict."""
+    registry = lab.registry(tls=authority.issue("server"))
     reference = registry.push("x", image)
-    store = stores()
-    with pytest.raises(Failed) as error:
-        store.run("pull", reference)
-    assert "certificate" in error.value.text.lower() or "authority" in error.value.text.lower()
     other = lab.authority()
-    with pytest.raises(Failed):
+    with pytest.raises(Failed) as error:
         store.run("pull", "--certs-dir", certificates(lab, registry.host, ca_crt=other.certificate), reference)
+    assert "certificate" in error.value.text.lower()
     store.run("pull", "--insecure", registry.host, reference)
 
 
