@@ -115,7 +115,8 @@ Result<MadeLayer> fetch_layer(Context const& context, registry::Client& client, 
     if (code == Errc::kInvalidArgument || code == Errc::kResourceExhausted) file->discard();
     return std::move(made).take_error().with_context(fmt::format("layer {}", layer.shown_id()));
   }
-  if (context.keep_blobs == KeepBlobs::kYes) {
+  // A layer that cannot be written again from its files needs its blob in any case.
+  if (context.keep_blobs == KeepBlobs::kYes || !made->layer->record.has_recipe) {
     made->blob.emplace(layer.descriptor.digest, std::move(file));
   } else {
     file->discard();

@@ -108,6 +108,18 @@ Result<oci::Digest> import_tar(Context const& context, codec::Source& in, Import
       TRY_CTX(unpack(context, counted,
                      {.diff_id = std::nullopt, .compression = std::nullopt, .base = true, .stop = options.stop}),
               "import");
+  if (!unpacked.made.layer->record.has_recipe) {
+    // The tar had a file twice, and the first one's data are gone. Nobody knows the image's digest yet, so the tree may
+    // be written anew.
+    SinkPipe pipe([fs = unpacked.made.layer->fs(), stop = options.stop](codec::Sink& sink) {
+      return snapshot::export_tree(fs, sink, {.clamp_mtime = std::nullopt, .parents = true, .stop = stop});
+    });
+    UnpackedLayer again = TRY_CTX(
+        unpack(context, pipe,
+               {.diff_id = std::nullopt, .compression = codec::Compression::kNone, .base = true, .stop = options.stop}),
+        "import");
+    unpacked = std::move(again);
+  }
   // Nothing is below: directories without an entry keep what unpacking gave them. In another image they would not, so
   // such a layer is of this chain only.
   if (!unpacked.made.implied_directories.empty()) {
