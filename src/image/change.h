@@ -10,7 +10,8 @@
 
 namespace davit::image {
 
-// CMD, ENTRYPOINT, ENV, EXPOSE, HEALTHCHECK NONE, LABEL, ONBUILD, STOPSIGNAL, USER, VOLUME, WORKDIR. kInvalidArgument
+// CMD, ENTRYPOINT, ENV, EXPOSE, HEALTHCHECK, LABEL, ONBUILD, STOPSIGNAL, USER, VOLUME, WORKDIR, with the variables of
+// the config's own environment replaced, as the builder does. On an error the config may be changed. kInvalidArgument
 // names what is wrong.
 Result<void> apply_change(oci::ContainerConfig& config, std::string_view instruction);
 

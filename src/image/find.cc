@@ -21,7 +21,11 @@ Error no_such_image(store::Store& store, std::string_view word) {
     std::vector<std::string_view> const names(shown.begin(), shown.end());
     if (auto const near = nearest(word, names)) hint = fmt::format(" (did you mean {}?)", *near);
   }
-  return Error(Errc::kNotFound, fmt::format("No such image: {}{}", word, hint));
+  // Docker's text, on which clients rely, names the tag that was looked for.
+  Result<oci::ImageQuery> const query = oci::parse_image_query(word);
+  std::string const shown =
+      query && query->reference ? query->reference->with_default_tag().familiar() : std::string(word);
+  return Error(Errc::kNotFound, fmt::format("No such image: {}{}", shown, hint));
 }
 
 Result<std::optional<Found>> entry_of(store::Store& store, std::optional<oci::Digest> const& id, std::string tag,

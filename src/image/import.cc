@@ -5,6 +5,7 @@
 #include "base/text.h"
 #include "codec/hash.h"
 #include "image/change.h"
+#include "image/early_sync.h"
 #include "image/find.h"
 #include "image/record.h"
 #include "image/reporter.h"
@@ -104,6 +105,7 @@ Result<oci::Digest> import_tar(Context const& context, codec::Source& in, Import
   TRY(apply_changes(config.config, options.changes));
   Reporter reporter(options.progress);
   CountingSource counted(in, reporter);
+  EarlySync const early(context.store);
   UnpackedLayer unpacked =
       TRY_CTX(unpack(context, counted,
                      {.diff_id = std::nullopt, .compression = std::nullopt, .base = true, .stop = options.stop}),

@@ -5,10 +5,9 @@
 #include <algorithm>
 #include <map>
 
-#include "base/text.h"
 #include "codec/json.h"
 #include "image/local.h"
-#include "image/record.h"
+#include "image/times.h"
 
 namespace davit::image {
 namespace {
@@ -27,34 +26,8 @@ std::pair<std::string, std::optional<std::string>> parse_label(std::string_view 
   return {std::string(value.substr(0, equals)), std::string(value.substr(equals + 1))};
 }
 
-// Go's durations ("1h30m", "90s"); nullopt when it is none.
-std::optional<std::int64_t> parse_duration_ns(std::string_view text) {
-  struct Unit {
-    std::string_view name;
-    std::int64_t nanos;
-  };
-  constexpr Unit kUnits[] = {{"ms", 1'000'000},        {"us", 1000},          {"ns", 1},
-                             {"h", 3'600'000'000'000}, {"m", 60'000'000'000}, {"s", 1'000'000'000}};
-  if (text.empty()) return std::nullopt;
-  std::int64_t total = 0;
-  while (!text.empty()) {
-    std::size_t const length = std::min(text.find_first_not_of("0123456789"), text.size());
-    auto const number = parse_u64(text.substr(0, length));
-    text.remove_prefix(length);
-    auto const* const unit = std::find_if(std::begin(kUnits), std::end(kUnits),
-                                          [&](Unit const& each) { return text.starts_with(each.name); });
-    if (!number || *number > 1'000'000'000 || unit == std::end(kUnits)) return std::nullopt;
-    text.remove_prefix(unit->name.size());
-    total += static_cast<std::int64_t>(*number) * unit->nanos;
-  }
-  return total;
-}
-
 Result<std::int64_t> parse_until(std::string_view value, std::int64_t now_ns) {
-  if (auto const duration = parse_duration_ns(value)) return now_ns - *duration;
-  if (auto const seconds = parse_u64(value); seconds && *seconds < 9'000'000'000)
-    return static_cast<std::int64_t>(*seconds) * 1'000'000'000;
-  if (std::int64_t const time = parse_time_ns(value); time != 0) return time;
+  if (auto const moment = parse_moment_ns(value, now_ns)) return *moment;
   return Error(
       Errc::kInvalidArgument,
       fmt::format(
@@ -62,21 +35,41 @@ Result<std::int64_t> parse_until(std::string_view value, std::int64_t now_ns) {
           value));
 }
 
+// fnmatch takes what is not a pattern for plain text; Docker refuses it, and a person wants to know.
+Result<void> check_pattern(std::string_view pattern) {
+  bool inside = false;
+  for (std::size_t i = 0; i < pattern.size(); ++i) {
+    if (pattern[i] == '\\' && ++i == pattern.size()) inside = true;
+    if (i >= pattern.size()) break;
+    if (pattern[i] == '[') inside = true;
+    if (pattern[i] == ']') inside = false;
+  }
+  if (!inside) return {};
+  return Error(Errc::kInvalidArgument,
+               fmt::format("invalid filter 'reference={}': syntax error in pattern: a bracket or backslash has no end",
+                           pattern));
+}
+
 Result<void> apply_filter(ListFilter& filter, std::string_view name, std::string_view value, std::int64_t now_ns) {
   if (name == "dangling") {
-    filter.dangling = TRY(parse_bool(name, value));
+    bool const wanted = TRY(parse_bool(name, value));
+    if (filter.dangling && *filter.dangling != wanted)
+      return Error(Errc::kInvalidArgument, "invalid filter 'dangling': it cannot be both true and false");
+    filter.dangling = wanted;
   } else if (name == "reference") {
+    TRY(check_pattern(value));
     filter.references.emplace_back(value);
   } else if (name == "label") {
     filter.labels.push_back(parse_label(value));
   } else if (name == "label!") {
     filter.not_labels.push_back(parse_label(value));
   } else if (name == "before") {
-    filter.before = std::string(value);
+    filter.before.emplace_back(value);
   } else if (name == "since") {
-    filter.since = std::string(value);
+    filter.since.emplace_back(value);
   } else if (name == "until") {
-    filter.until_ns = TRY(parse_until(value, now_ns));
+    std::int64_t const until = TRY(parse_until(value, now_ns));
+    filter.until_ns = std::min(until, filter.until_ns.value_or(until));
   } else {
     return Error(
         Errc::kInvalidArgument,
@@ -111,7 +104,8 @@ Result<bool> fits_labels(store::ImageEntry const& entry, ListFilter const& filte
   return true;
 }
 
-// A pattern is compared with the familiar name with and without its tag: '*' does not cross '/'.
+// As Docker: a pattern is compared with the familiar name with and without its tag, and '*' does not cross '/'.
+// "docker.io/library/nginx" fits nothing there; here it fits what it names.
 bool fits_pattern(std::string const& pattern, std::string const& full_name) {
   Result<oci::ImageRef> const ref = oci::ImageRef::parse(full_name);
   if (!ref) return false;
@@ -133,6 +127,13 @@ bool keep_references(store::ImageEntry& entry, std::vector<std::string> const& p
   return !entry.tags.empty() || !entry.repo_digests.empty();
 }
 
+// As Docker: an image that has only a name with digest is dangling when those are asked for, and is not left out when
+// they are not wanted.
+bool fits_dangling(store::ImageEntry const& entry, std::optional<bool> wanted) {
+  if (!wanted) return true;
+  return *wanted ? entry.tags.empty() : !entry.tags.empty() || !entry.repo_digests.empty();
+}
+
 }  // namespace
 
 Result<ListFilter> parse_list_filters(std::vector<std::string> const& filters, std::int64_t now_ns) {
@@ -149,25 +150,25 @@ Result<ListFilter> parse_list_filters(std::vector<std::string> const& filters, s
 }
 
 Result<std::vector<store::ImageEntry>> list(store::Store& store, ListFilter const& filter) {
+  // Of several, before the oldest and since the newest.
   std::optional<std::int64_t> before, since;
-  if (filter.before) {
-    Found const found = TRY(find(store, *filter.before));
-    before = found.entry.image.created_ns;
+  for (std::string const& word : filter.before) {
+    Found const found = TRY(find(store, word));
+    before = std::min(found.entry.image.created_ns, before.value_or(found.entry.image.created_ns));
   }
-  if (filter.since) {
-    Found const found = TRY(find(store, *filter.since));
-    since = found.entry.image.created_ns;
+  for (std::string const& word : filter.since) {
+    Found const found = TRY(find(store, word));
+    since = std::max(found.entry.image.created_ns, since.value_or(found.entry.image.created_ns));
   }
   std::vector<store::ImageEntry> images = TRY(store.list_images());
   std::vector<store::ImageEntry> kept;
   for (store::ImageEntry& entry : images) {
     std::int64_t const created = entry.image.created_ns;
-    if (filter.dangling && *filter.dangling != entry.tags.empty()) continue;
     if ((before && created >= *before) || (since && created <= *since) ||
         (filter.until_ns && created >= *filter.until_ns))
       continue;
     bool const labelled = TRY(fits_labels(entry, filter));
-    if (!labelled || !keep_references(entry, filter.references)) continue;
+    if (!labelled || !keep_references(entry, filter.references) || !fits_dangling(entry, filter.dangling)) continue;
     kept.push_back(std::move(entry));
   }
   std::stable_sort(kept.begin(), kept.end(),

@@ -8,6 +8,7 @@
 #include "codec/hash.h"
 #include "codec/json.h"
 #include "image/archive_parts.h"
+#include "image/early_sync.h"
 #include "image/layer_set.h"
 #include "image/record.h"
 #include "image/reporter.h"
@@ -301,6 +302,7 @@ Result<std::vector<LoadedImage>> Load::run(codec::Source& in) {
 }  // namespace
 
 Result<std::vector<LoadedImage>> load(Context const& context, codec::Source& in, LoadOptions const& options) {
+  EarlySync const early(context.store);
   Result<std::vector<LoadedImage>> loaded = Load(context, options).run(in);
   if (!loaded) return std::move(loaded).take_error().with_context("load");
   return loaded;

@@ -23,32 +23,32 @@ std::string repository_of(std::string const& name) {
   return std::string(text.substr(0, text.rfind(':')));
 }
 
-std::set<std::string> repositories(store::ImageEntry const& entry) {
-  std::set<std::string> names;
-  for (std::string const& tag : entry.tags) names.insert(repository_of(tag));
-  for (std::string const& digest : entry.repo_digests) names.insert(repository_of(digest));
-  return names;
+// At most one tag, and all digests of its repository: what goes at once when the image is removed by its id.
+bool is_single_reference(store::ImageEntry const& entry) {
+  if (entry.tags.size() + entry.repo_digests.size() <= 1) return true;
+  if (entry.tags.size() > 1 || entry.repo_digests.empty()) return false;
+  std::string const repository = repository_of(entry.tags.empty() ? entry.repo_digests[0] : entry.tags[0]);
+  return std::all_of(entry.repo_digests.begin(), entry.repo_digests.end(),
+                     [&](std::string const& digest) { return repository_of(digest) == repository; });
 }
 
 User user_of(std::function<User(oci::Digest const&)> const& ask, oci::Digest const& id) {
   return ask ? ask(id) : User{};
 }
 
-Result<void> check_unused(store::ImageEntry const& entry, RemoveOptions const& options) {
+// Before an image is removed by its id.
+Result<void> check_removable(store::ImageEntry const& entry, RemoveOptions const& options) {
   User const user = user_of(options.user, entry.image.id);
-  std::string const id(entry.image.id.short_hex());
-  if (user.use == Use::kRunning) {
-    return Error(
-        Errc::kConflict,
-        fmt::format("conflict: unable to delete {} (cannot be forced) - image is being used by running container {}",
-                    id, user.container));
-  }
-  if (user.use == Use::kStopped && !options.force) {
-    return Error(
-        Errc::kConflict,
-        fmt::format("conflict: unable to delete {} (must be forced) - image is being used by stopped container {}", id,
-                    user.container));
-  }
+  auto const conflict = [&](std::string_view force, std::string const& why) {
+    return Error(Errc::kConflict,
+                 fmt::format("conflict: unable to delete {} ({}) - image is {}", entry.image.id.short_hex(), force, why));
+  };
+  if (user.use == Use::kRunning)
+    return conflict("cannot be forced", "being used by running container " + user.container);
+  if (options.force) return {};
+  if (!is_single_reference(entry)) return conflict("must be forced", "referenced in multiple repositories");
+  if (user.use == Use::kStopped)
+    return conflict("must be forced", "being used by stopped container " + user.container);
   return {};
 }
 
@@ -89,36 +89,42 @@ class Remover {
   Removal removal_;
 };
 
-// One name goes; the repository's digests go with its last tag there, and the image with its last name.
+// The names that go with `found`'s: with the last tag of a repository, its digests.
+std::vector<std::string> digests_with(Found const& found) {
+  std::vector<std::string> gone;
+  std::string const repository = repository_of(found.tag);
+  for (std::string const& tag : found.entry.tags) {
+    if (tag != found.tag && repository_of(tag) == repository) return gone;
+  }
+  for (std::string const& digest : found.entry.repo_digests) {
+    if (repository_of(digest) == repository) gone.push_back(digest);
+  }
+  return gone;
+}
+
 Result<void> remove_name(Remover& remover, Found const& found, RemoveOptions const& options) {
   store::ImageEntry const& entry = found.entry;
-  std::string const repository = repository_of(found.tag.empty() ? found.repo_digest : found.tag);
-  std::size_t tags_there = 0, digests_elsewhere = 0;
-  for (std::string const& tag : entry.tags) tags_there += repository_of(tag) == repository ? 1 : 0;
-  for (std::string const& digest : entry.repo_digests) digests_elsewhere += repository_of(digest) == repository ? 0 : 1;
-  bool const last = found.tag.empty() ? entry.tags.empty() && entry.repo_digests.size() == 1
-                                      : entry.tags.size() == 1 && digests_elsewhere == 0;
-  if (last) {
-    TRY(check_unused(entry, options));
-    return remover.take_image(entry);
+  User const user = user_of(options.user, entry.image.id);
+  std::string const& name = found.tag.empty() ? found.repo_digest : found.tag;
+  if (!options.force && user.use != Use::kNone && is_single_reference(entry)) {
+    return Error(Errc::kConflict,
+                 fmt::format("conflict: unable to remove repository reference \"{}\" (must force) - container {} is "
+                             "using its referenced image {}",
+                             familiar(name), user.container, entry.image.id.short_hex()));
   }
-  if (!found.repo_digest.empty()) return remover.take_digest(found.repo_digest);
-  TRY(remover.take_tag(found.tag));
-  if (tags_there > 1) return {};
-  for (std::string const& digest : entry.repo_digests) {
-    if (repository_of(digest) == repository) TRY(remover.take_digest(digest));
-  }
+  std::vector<std::string> digests = {found.repo_digest};
+  if (!found.tag.empty()) digests = digests_with(found);
+  std::size_t const going = digests.size() + (found.tag.empty() ? 0 : 1);
+  bool const last = going == entry.tags.size() + entry.repo_digests.size();
+  // An image that runs stays, without a name.
+  if (last && user.use != Use::kRunning) return remover.take_image(entry);
+  if (!found.tag.empty()) TRY(remover.take_tag(found.tag));
+  for (std::string const& digest : digests) TRY(remover.take_digest(digest));
   return {};
 }
 
 Result<void> remove_by_id(Remover& remover, store::ImageEntry const& entry, RemoveOptions const& options) {
-  if (repositories(entry).size() > 1 && !options.force) {
-    return Error(
-        Errc::kConflict,
-        fmt::format("conflict: unable to delete {} (must be forced) - image is referenced in multiple repositories",
-                    entry.image.id.short_hex()));
-  }
-  TRY(check_unused(entry, options));
+  TRY(check_removable(entry, options));
   return remover.take_image(entry);
 }
 
@@ -145,7 +151,8 @@ Result<Removal> remove(store::Store& store, std::string_view word, RemoveOptions
 
 Result<Removal> prune(store::Store& store, PruneOptions const& options) {
   ListFilter filter = options.filter;
-  if (!options.all) filter.dangling = true;
+  bool const all = options.all || filter.dangling == false;
+  filter.dangling = all ? std::nullopt : std::optional(true);
   std::vector<store::ImageEntry> const images = TRY(list(store, filter));
   RemoveOptions const remove_options{.force = false, .prune_layers = true, .user = options.user};
   Remover remover(store, remove_options);

@@ -28,7 +28,8 @@ struct User {
 
 struct RemoveOptions {
   bool force = false;
-  bool prune_layers = true;                      // false: --no-prune, nothing is collected
+  // false: its layers stay until the next collect(). Not Docker's noprune, which is about parent images; there are none.
+  bool prune_layers = true;
   std::function<User(oci::Digest const&)> user;  // empty: nobody uses images
 };
 
@@ -39,9 +40,11 @@ struct Removal {
   std::uint64_t freed_bytes = 0;
 };
 
-// Docker's rules: a name is taken away, and with the last name the image goes; by id all its names go when they are of
-// one repository, else kConflict unless forced. kConflict when a container uses it: never removed while running, only
-// by force when stopped (then only its names go when... the container keeps its layers by its lease).
+// Docker's rules. By name: the name is taken away, with the last tag of a repository also its digests, with the last
+// name the image; a container that uses it keeps the last name (kConflict) unless forced, and a running one the image
+// even then. By id: all names go when there is at most one tag and all is of one repository, else kConflict unless
+// forced; kConflict while a running container uses it, and a stopped one unless forced. A container keeps its layers by
+// its lease, whatever happens to the image.
 Result<Removal> remove(store::Store& store, std::string_view word, RemoveOptions const& options);
 
 struct ListFilter {
@@ -49,17 +52,18 @@ struct ListFilter {
   std::vector<std::string> references;                                     // patterns: "alpine", "al*:3.*"
   std::vector<std::pair<std::string, std::optional<std::string>>> labels;  // key, value; all must fit
   std::vector<std::pair<std::string, std::optional<std::string>>> not_labels;
-  std::optional<std::string> before, since;  // images
-  std::optional<std::int64_t> until_ns;      // created before this time
+  std::vector<std::string> before, since;  // images
+  std::optional<std::int64_t> until_ns;    // created before this time
 };
 // "dangling=true", "label=k=v", "label!=k", "reference=..", "before=..", "since=..", "until=24h|RFC 3339|unix seconds".
+// kInvalidArgument for others.
 Result<ListFilter> parse_list_filters(std::vector<std::string> const& filters, std::int64_t now_ns);
 
 // Newest first, as Docker lists them.
 Result<std::vector<store::ImageEntry>> list(store::Store& store, ListFilter const& filter);
 
 struct PruneOptions {
-  bool all = false;   // also images with names that no container uses
+  bool all = false;   // also images with names that no container uses; dangling=false in the filter means the same
   ListFilter filter;  // labels, until
   std::function<User(oci::Digest const&)> user;
 };

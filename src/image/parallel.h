@@ -1,6 +1,7 @@
 // parallel_each: runs work(i) for i in [0, count) on a few threads of its own; the first error stops the rest.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <mutex>
@@ -14,7 +15,7 @@
 namespace davit::image {
 
 // work: Result<void>(std::size_t index, std::stop_token). The token it is given stops when `stop` does or another one
-// has failed; that one's error is returned. Blocks until all threads have ended.
+// has failed; that one's error is returned. threads: 0 is as 1. Blocks until all threads have ended.
 template <typename Work>
 Result<void> parallel_each(std::size_t count, unsigned threads, std::stop_token stop, Work const& work) {
   std::stop_source local;
@@ -34,7 +35,7 @@ Result<void> parallel_each(std::size_t count, unsigned threads, std::stop_token 
   };
   {
     std::vector<std::jthread> pool;
-    for (std::size_t i = 0; i < threads && i < count; ++i) pool.emplace_back(run);
+    for (std::size_t i = 0; i < std::max(threads, 1U) && i < count; ++i) pool.emplace_back(run);
   }
   if (first_error) return std::move(*first_error);
   if (stop.stop_requested()) return Error(Errc::kCancelled, "cancelled");

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "image/early_sync.h"
 #include "image/fetch_layer.h"
 #include "image/layer_set.h"
 #include "image/parallel.h"
@@ -204,6 +205,7 @@ Result<Pulled> Pull::run() {
 Result<Pulled> pull(Context const& context, registry::Client& client, oci::ImageRef const& ref,
                     PullOptions const& options) {
   oci::ImageRef const named = ref.with_default_tag();
+  EarlySync const early(context.store);
   Result<Pulled> pulled = Pull(context, client, named, options).run();
   if (!pulled) return std::move(pulled).take_error().with_context(fmt::format("pull {}", named.familiar()));
   return pulled;

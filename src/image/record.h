@@ -16,8 +16,4 @@ store::ImageRecord make_record(oci::Digest id, oci::ImageConfig const& config,
                                std::vector<store::LayerRecord> const& layers, std::vector<oci::Digest> blobs,
                                std::int64_t now_ns);
 
-// RFC 3339 with any offset and fraction to nanoseconds since 1970; 0 for "" and for what is not a time (old images hold
-// such).
-std::int64_t parse_time_ns(std::string_view text);
-
 }  // namespace davit::image

@@ -4,6 +4,7 @@
 
 #include "codec/compression.h"
 #include "codec/hash.h"
+#include "image/early_sync.h"
 #include "loop/fd_stream.h"
 #include "snapshot/apply.h"
 #include "sys/file.h"
@@ -73,7 +74,8 @@ Result<UnpackedLayer> unpack(Context const& context, codec::Source& in, UnpackOp
       .recipe = &recipe,
       .stop = options.stop,
   };
-  snapshot::Applied applied = TRY(snapshot::apply(tar->source(), staged->fs(), apply_options));
+  WrittenSource counted(tar->source(), context.store);
+  snapshot::Applied applied = TRY(snapshot::apply(counted, staged->fs(), apply_options));
   oci::Digest const diff_id = tar->digest();
   TRY(check_diff_id(options.diff_id, diff_id));
   snapshot::Usage const usage = TRY(snapshot::disk_usage(staged->directory()));

@@ -161,6 +161,9 @@ Store::~Store() = default;
 OpenReport const& Store::open_report() const { return body_->report; }
 int Store::root() const { return body_->root.get(); }
 std::string const& Store::path() const { return body_->options.root; }
+Result<UniqueFd> Store::reopen_root() const { return sys::open(path(), O_RDONLY | O_DIRECTORY); }
+void Store::note_written(std::uint64_t bytes) { body_->written += bytes; }
+std::uint64_t Store::bytes_written() const { return body_->written; }
 
 Result<void> Store::empty_trash() {
   std::lock_guard const alone(body_->emptying);

@@ -123,6 +123,10 @@ class Store {
   OpenReport const& open_report() const;
   int root() const;  // descriptor of the root directory
   std::string const& path() const;
+  Result<UniqueFd> reopen_root() const;  // another open file of the root directory
+  // Bytes that operations have written since the store was opened; for whoever starts writing them to the disk early.
+  void note_written(std::uint64_t bytes);
+  std::uint64_t bytes_written() const;
 
   // --- blobs
   Result<bool> has_blob(oci::Digest const& digest);

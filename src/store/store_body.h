@@ -34,6 +34,7 @@ struct Store::Body {
   // Names in ingest/ that somebody writes now. Locked last.
   Guarded<std::map<std::string, int>> writing;
   std::atomic<std::uint64_t> next_name{1};
+  std::atomic<std::uint64_t> written{0};
 
   std::int64_t now() const { return options.now_ns(); }
   std::string new_name() { return std::to_string(next_name++); }
