@@ -1,4 +1,5 @@
-// Words of a Dockerfile instruction: apart by blanks, quotes and backslashes taken off, $VARIABLES replaced. Any thread.
+// Words of a Dockerfile instruction: apart by blanks, quotes and backslashes taken off, $VARIABLES replaced. Any
+// thread.
 #pragma once
 
 #include <string>
