@@ -75,7 +75,7 @@ class Comparison {
       for (sys::DirectoryEntry const& entry : entries) names.push_back(entry.name);
     }
     std::ranges::sort(names);
-    names.erase(std::ranges::unique(names).begin(), names.end());
+    names.erase(std::unique(names.begin(), names.end()), names.end());
     for (std::string const& name : names) {
       struct stat info {};
       bool const still = raw::fstatat(upper, name.c_str(), &info, AT_SYMLINK_NOFOLLOW) == 0;
