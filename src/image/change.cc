@@ -145,7 +145,8 @@ Result<void> volumes(Config& config, std::string_view text) {
     for (std::string_view const word : raw_words(text)) words.emplace_back(word);
   }
   for (std::string const& raw : words) {
-    std::string path = TRY(expand(raw, config.env));
+    std::string path;  // assigned apart: GCC 12 takes the combined form for uninitialised at -O2
+    path = TRY(expand(raw, config.env));
     if (path.empty()) return Error(Errc::kInvalidArgument, "VOLUME specified can not be an empty string");
     add_once(config.volumes, std::move(path));
   }

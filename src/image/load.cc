@@ -12,10 +12,12 @@
 #include "image/layer_set.h"
 #include "image/record.h"
 #include "image/reporter.h"
+#include "image/sink_pipe.h"
 #include "image/unpack.h"
 #include "loop/fd_stream.h"
 #include "oci/image_ref.h"
 #include "oci/image_spec.h"
+#include "snapshot/diff.h"
 #include "snapshot/recipe.h"
 #include "sys/file.h"
 
@@ -306,6 +308,13 @@ Result<std::vector<LoadedImage>> load(Context const& context, codec::Source& in,
   Result<std::vector<LoadedImage>> loaded = Load(context, options).run(in);
   if (!loaded) return std::move(loaded).take_error().with_context("load");
   return loaded;
+}
+
+Result<std::vector<LoadedImage>> load_layout(Context const& context, int directory, LoadOptions const& options) {
+  SinkPipe archive([&](codec::Sink& sink) {
+    return snapshot::export_tree(directory, sink, {.clamp_mtime = std::nullopt, .parents = true, .stop = options.stop});
+  });
+  return load(context, archive, options);
 }
 
 }  // namespace davit::image

@@ -28,4 +28,7 @@ struct LoadedImage {
 // damaged or hostile; not an image archive.
 Result<std::vector<LoadedImage>> load(Context const& context, codec::Source& in, LoadOptions const& options);
 
+// The same of a layout that lies unpacked in a directory (skopeo's oci:DIR, umoci's images).
+Result<std::vector<LoadedImage>> load_layout(Context const& context, int directory, LoadOptions const& options);
+
 }  // namespace davit::image

@@ -6,6 +6,10 @@
 #include <map>
 #include <set>
 
+#include "snapshot/apply.h"
+#include "sys/durable.h"
+#include "sys/file.h"
+
 namespace davit::image {
 namespace {
 
@@ -40,15 +44,14 @@ User user_of(std::function<User(oci::Digest const&)> const& ask, oci::Digest con
 Result<void> check_removable(store::ImageEntry const& entry, RemoveOptions const& options) {
   User const user = user_of(options.user, entry.image.id);
   auto const conflict = [&](std::string_view force, std::string const& why) {
-    return Error(Errc::kConflict,
-                 fmt::format("conflict: unable to delete {} ({}) - image is {}", entry.image.id.short_hex(), force, why));
+    return Error(Errc::kConflict, fmt::format("conflict: unable to delete {} ({}) - image is {}",
+                                              entry.image.id.short_hex(), force, why));
   };
   if (user.use == Use::kRunning)
     return conflict("cannot be forced", "being used by running container " + user.container);
   if (options.force) return {};
   if (!is_single_reference(entry)) return conflict("must be forced", "referenced in multiple repositories");
-  if (user.use == Use::kStopped)
-    return conflict("must be forced", "being used by stopped container " + user.container);
+  if (user.use == Use::kStopped) return conflict("must be forced", "being used by stopped container " + user.container);
   return {};
 }
 
@@ -192,8 +195,25 @@ Result<std::vector<HistoryLine>> history(store::Store& store, std::string_view w
   return lines;
 }
 
+namespace {
+
+// The database with its log and reserve, and what was downloaded in part.
+Result<std::uint64_t> other_bytes(store::Store& store) {
+  std::uint64_t total = 0;
+  for (char const* const name : {"state.db", "state.db-wal", "state.db-shm", "reserve"}) {
+    std::optional<sys::EntryInfo> const info = TRY(sys::entry_info(store.root(), name));
+    if (info) total += info->disk_bytes;
+  }
+  UniqueFd const ingest = TRY(sys::openat(store.root(), "ingest", O_RDONLY | O_DIRECTORY));
+  snapshot::Usage const usage = TRY(snapshot::disk_usage(ingest.get()));
+  return total + usage.disk_bytes;
+}
+
+}  // namespace
+
 Result<DiskUsage> disk_usage(store::Store& store, std::function<User(oci::Digest const&)> const& user) {
   DiskUsage usage;
+  usage.other_bytes = TRY(other_bytes(store));
   std::vector<store::ImageEntry> const images = TRY(store.list_images());
   std::vector<store::LayerRecord> const layers = TRY(store.list_layers());
   std::vector<store::BlobRecord> const blobs = TRY(store.list_blobs());

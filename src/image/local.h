@@ -28,7 +28,8 @@ struct User {
 
 struct RemoveOptions {
   bool force = false;
-  // false: its layers stay until the next collect(). Not Docker's noprune, which is about parent images; there are none.
+  // false: its layers stay until the next collect(). Not Docker's noprune, which is about parent images; there are
+  // none.
   bool prune_layers = true;
   std::function<User(oci::Digest const&)> user;  // empty: nobody uses images
 };
@@ -85,8 +86,14 @@ struct DiskUsage {
   std::vector<ImageUsage> images;
   std::uint64_t layers_bytes = 0;       // blocks of all unpacked layers, each once
   std::uint64_t blobs_bytes = 0;        // blocks of all blobs
+  std::uint64_t other_bytes = 0;        // blocks of the database and of partial downloads
   std::uint64_t reclaimable_bytes = 0;  // of images that `in_use` denies
 };
 Result<DiskUsage> disk_usage(store::Store& store, std::function<User(oci::Digest const&)> const& user);
+
+// The directories that an overlay mount of an image needs as its lower layers, top first: each once (a layer that an
+// image has twice counts where it is uppermost), and nothing below a layer whose own directory is opaque, a mark that
+// overlayfs does not act on there.
+Result<std::vector<std::string>> mount_layers(store::Store& store, store::ImageRecord const& image);
 
 }  // namespace davit::image

@@ -12,7 +12,10 @@
 #include "image/find.h"
 #include "image/layer_content.h"
 #include "image/reporter.h"
+#include "image/sink_pipe.h"
 #include "image/travel.h"
+#include "snapshot/apply.h"
+#include "sys/file.h"
 
 namespace davit::image {
 namespace {
@@ -285,6 +288,17 @@ Result<void> save(Context const& context, std::vector<std::string> const& words,
   std::vector<Chosen> const chosen = TRY_CTX(choose(context.store, words), "save");
   Saver saver(context, out, options);
   TRY_CTX(saver.run(chosen), "save");
+  return {};
+}
+
+Result<void> save_layout(Context const& context, std::vector<std::string> const& words, int directory,
+                         SaveOptions const& options) {
+  std::vector<std::string> const present = TRY(sys::list_directory(directory));
+  if (!present.empty())
+    return Error(Errc::kAlreadyExists, fmt::format("save: the folder is not empty: it has '{}'", present.front()));
+  SinkPipe archive([&](codec::Sink& sink) { return save(context, words, sink, options); });
+  snapshot::ApplyOptions const apply_options{.whiteouts = snapshot::Whiteouts::kRefuse, .stop = options.stop};
+  TRY(snapshot::apply(archive, directory, apply_options));
   return {};
 }
 

@@ -29,4 +29,8 @@ struct SaveOptions {
 Result<void> save(Context const& context, std::vector<std::string> const& words, codec::Sink& out,
                   SaveOptions const& options);
 
+// The same as files in a directory, which must be empty: an OCI image layout as skopeo's oci:DIR.
+Result<void> save_layout(Context const& context, std::vector<std::string> const& words, int directory,
+                         SaveOptions const& options);
+
 }  // namespace davit::image

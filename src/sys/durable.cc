@@ -31,8 +31,8 @@ Result<void> rename_at(int from_dir, std::string const& from, int to_dir, std::s
 }
 
 Result<void> lock_file(int fd) {
-  // An open-file-description lock (fcntl(2)): held by the open file, not by the process, as flock(2)'s, whose header this
-  // folder's own file.h hides.
+  // An open-file-description lock (fcntl(2)): held by the open file, not by the process, as flock(2)'s, whose header
+  // this folder's own file.h hides.
   struct flock whole = {};
   whole.l_type = F_WRLCK;
   if (::fcntl(fd, F_OFD_SETLK, &whole) < 0) {
@@ -50,6 +50,7 @@ Result<std::optional<EntryInfo>> entry_info(int dir, std::string const& name) {
   }
   return std::optional(EntryInfo{.mode = info.st_mode,
                                  .size = static_cast<std::uint64_t>(info.st_size),
+                                 .disk_bytes = static_cast<std::uint64_t>(info.st_blocks) * 512,
                                  .modified_ns = info.st_mtim.tv_sec * 1'000'000'000 + info.st_mtim.tv_nsec});
 }
 

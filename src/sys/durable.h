@@ -24,6 +24,7 @@ Result<void> lock_file(int fd);
 struct EntryInfo {
   std::uint32_t mode = 0;  // st_mode
   std::uint64_t size = 0;
+  std::uint64_t disk_bytes = 0;  // blocks * 512
   std::int64_t modified_ns = 0;
 };
 Result<std::optional<EntryInfo>> entry_info(int dir, std::string const& name);

@@ -10,7 +10,9 @@
 #include "image/save.h"
 #include "loop/fd_stream.h"
 #include "snapshot/diff.h"
+#include "sys/durable.h"
 #include "sys/file.h"
+#include "sys/file_change.h"
 
 namespace davit::front {
 namespace {
@@ -21,48 +23,62 @@ Result<UniqueFd> open_input(std::string const& path) {
   return sys::open(path, O_RDONLY);
 }
 
-// A file is written beside and takes its name only when it is whole.
+// A regular file is written beside and takes its name only when it is whole; a device, pipe or socket is written to as
+// it is.
 class Output {
  public:
   static Result<Output> open(std::string path) {
-    if (path.empty() || path == "-") return Output("", sys::open("/proc/self/fd/1", O_WRONLY));
-    std::string const part = path + ".part";
-    return Output(std::move(path), sys::open(part, O_WRONLY | O_CREAT | O_TRUNC, 0600));
+    if (path.empty() || path == "-") return standard_output();
+    std::optional<sys::EntryInfo> const info = TRY(sys::entry_info(AT_FDCWD, path));
+    bool const beside = !info || S_ISREG(info->mode);
+    UniqueFd file =
+        TRY(beside ? sys::open(path + ".part", O_WRONLY | O_CREAT | O_TRUNC, 0600) : sys::open(path, O_WRONLY));
+    return Output(std::move(path), std::move(file), beside);
   }
-  Result<void> check() const {
-    return file_ ? Result<void>() : Error(file_.error().code(), file_.error().message(), file_.error().error_number());
-  }
-  int fd() const { return file_->get(); }
+  int fd() const { return file_.get(); }
   Result<void> finish(Result<void> written) {
-    if (path_.empty()) return written;
+    if (!beside_) return written;
     std::string const part = path_ + ".part";
-    if (!written) {
-      (void)sys::unlink_at(AT_FDCWD, part).ok();
-      return written;
-    }
-    if (::rename(part.c_str(), path_.c_str()) < 0) return Error::from_errno(errno, fmt::format("rename '{}'", part));
-    return {};
+    if (written) return sys::rename(part, path_);
+    (void)sys::unlink_at(AT_FDCWD, part).ok();
+    return written;
   }
 
  private:
-  Output(std::string path, Result<UniqueFd> file) : path_(std::move(path)), file_(std::move(file)) {}
+  static Result<Output> standard_output() {
+    UniqueFd file = TRY(sys::open("/proc/self/fd/1", O_WRONLY));
+    return Output({}, std::move(file), false);
+  }
+  Output(std::string path, UniqueFd file, bool beside)
+      : path_(std::move(path)), file_(std::move(file)), beside_(beside) {}
   std::string path_;
-  Result<UniqueFd> file_;
+  UniqueFd file_;
+  bool beside_;
 };
+
+bool is_directory(std::string const& path) {
+  Result<std::optional<sys::EntryInfo>> const info = sys::entry_info(AT_FDCWD, path);
+  return info && *info && S_ISDIR((*info)->mode);
+}
 
 }  // namespace
 
 ImageResult image_load(ImageTool& tool, ImageArguments arguments) {
   std::string input, platform;
-  std::vector<Flag> const flags = {text_flag("input", 'i', "FILE", input, "the archive (default: standard input)"),
-                                   text_flag("platform", 0, "OS/ARCH", platform, "of an archive with several")};
+  std::vector<Flag> const flags = {
+      text_flag("input", 'i', "FILE", input, "the archive, or the folder of a layout (default: standard input)"),
+      text_flag("platform", 0, "OS/ARCH", platform, "of an archive with several")};
   TRY(parse_words(flags, arguments, 0, 0, "load [-i FILE]"));
-  UniqueFd const file = TRY(open_input(input));
-  loop::FdSource source(file.get());
   image::LoadOptions options{.platform = std::nullopt, .progress = tool.progress(), .stop = tool.stop.get_token()};
   if (!platform.empty()) options.platform = TRY(oci::parse_platform(platform, oci::host_platform()));
   image::Context const context = tool.context();
-  std::vector<image::LoadedImage> const loaded = TRY(image::load(context, source, options));
+  auto const load = [&]() -> Result<std::vector<image::LoadedImage>> {
+    UniqueFd const file = TRY(open_input(input));
+    if (is_directory(input)) return image::load_layout(context, file.get(), options);
+    loop::FdSource source(file.get());
+    return image::load(context, source, options);
+  };
+  std::vector<image::LoadedImage> const loaded = TRY(load());
   for (image::LoadedImage const& image : loaded) {
     TRY(print_text(json::Object().add("id", image.id.text()).add("tags", image.tags).text() + "\n"));
   }
@@ -72,19 +88,24 @@ ImageResult image_load(ImageTool& tool, ImageArguments arguments) {
 ImageResult image_save(ImageTool& tool, ImageArguments arguments) {
   std::string output, format = "docker";
   std::vector<Flag> const flags = {
-      text_flag("output", 'o', "FILE", output, "the archive (default: standard output)"),
+      text_flag("output", 'o', "FILE", output,
+                "the archive, or an empty folder for a layout (default: standard output)"),
       text_flag("format", 0, "docker|oci", format, "with manifest.json (default) or the OCI layout only")};
   std::vector<std::string> const words = TRY(parse_words(flags, arguments, 1, 1000, "save [-o FILE] IMAGE..."));
   if (format != "docker" && format != "oci")
     return Error(Errc::kInvalidArgument, fmt::format("usage: --format: '{}' is neither docker nor oci", format));
-  Output out = TRY(Output::open(output));
-  TRY(out.check());
-  loop::FdSink sink(out.fd());
   image::Context const context = tool.context();
   image::SaveOptions const options{
       .format = format == "oci" ? image::ArchiveFormat::kOci : image::ArchiveFormat::kDocker,
       .progress = tool.progress(),
       .stop = tool.stop.get_token()};
+  if (is_directory(output)) {
+    UniqueFd const folder = TRY(sys::open(output, O_RDONLY | O_DIRECTORY));
+    TRY(image::save_layout(context, words, folder.get(), options));
+    return 0;
+  }
+  Output out = TRY(Output::open(output));
+  loop::FdSink sink(out.fd());
   TRY(out.finish(image::save(context, words, sink, options)));
   return 0;
 }
@@ -131,7 +152,6 @@ ImageResult image_diff(ImageTool& tool, ImageArguments arguments) {
   std::vector<std::string> const words = TRY(parse_words(flags, arguments, 1, 1, "diff UPPER-DIRECTORY [-o FILE]"));
   UniqueFd const upper = TRY(sys::open(words[0], O_RDONLY | O_DIRECTORY));
   Output out = TRY(Output::open(output));
-  TRY(out.check());
   loop::FdSink sink(out.fd());
   TRY(out.finish(snapshot::diff_upper(upper.get(), sink,
                                       {.clamp_mtime = std::nullopt, .parents = true, .stop = tool.stop.get_token()})));
@@ -144,7 +164,6 @@ ImageResult image_export(ImageTool& tool, ImageArguments arguments) {
   std::vector<std::string> const words = TRY(parse_words(flags, arguments, 1, 1, "export DIRECTORY [-o FILE]"));
   UniqueFd const root = TRY(sys::open(words[0], O_RDONLY | O_DIRECTORY));
   Output out = TRY(Output::open(output));
-  TRY(out.check());
   loop::FdSink sink(out.fd());
   TRY(out.finish(snapshot::export_tree(root.get(), sink,
                                        {.clamp_mtime = std::nullopt, .parents = true, .stop = tool.stop.get_token()})));

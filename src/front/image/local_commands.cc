@@ -1,7 +1,5 @@
 #include <fmt/format.h>
 
-#include <algorithm>
-
 #include "base/text.h"
 #include "codec/json_writer.h"
 #include "front/image/commands.h"
@@ -130,7 +128,10 @@ ImageResult image_df(ImageTool& tool, ImageArguments arguments) {
   image::DiskUsage const usage = TRY(image::disk_usage(*tool.store, {}));
   json::Writer writer;
   writer.begin_object().field("LayersBytes", usage.layers_bytes).field("BlobsBytes", usage.blobs_bytes);
-  writer.field("ReclaimableBytes", usage.reclaimable_bytes).key("Images").begin_array();
+  writer.field("OtherBytes", usage.other_bytes)
+      .field("ReclaimableBytes", usage.reclaimable_bytes)
+      .key("Images")
+      .begin_array();
   for (image::ImageUsage const& each : usage.images) {
     writer.begin_object().field("Id", each.id.text()).field("Size", each.size).field("SharedSize", each.shared_size);
     writer.field("UniqueSize", each.unique_size).end_object();
@@ -178,9 +179,7 @@ ImageResult image_fsck(ImageTool& tool, ImageArguments arguments) {
 ImageResult image_mount(ImageTool& tool, ImageArguments arguments) {
   std::vector<std::string> const words = TRY(parse_words({}, arguments, 1, 1, "mount IMAGE"));
   image::Found const found = TRY(image::find(*tool.store, words[0]));
-  std::vector<std::string> paths;
-  for (std::string const& layer : found.entry.image.layers) paths.push_back(tool.store->layer_path(layer));
-  std::reverse(paths.begin(), paths.end());
+  std::vector<std::string> const paths = TRY(image::mount_layers(*tool.store, found.entry.image));
   json::Writer writer;
   writer.begin_array();
   for (std::string const& path : paths) writer.value(path);
