@@ -145,8 +145,7 @@ Result<void> volumes(Config& config, std::string_view text) {
     for (std::string_view const word : raw_words(text)) words.emplace_back(word);
   }
   for (std::string const& raw : words) {
-    std::string path;  // assigned apart: GCC 12 takes the combined form for uninitialised at -O2
-    path = TRY(expand(raw, config.env));
+    std::string path = TRY(expand(raw, config.env));
     if (path.empty()) return Error(Errc::kInvalidArgument, "VOLUME specified can not be an empty string");
     add_once(config.volumes, std::move(path));
   }
@@ -159,8 +158,10 @@ Result<void> user(Config& config, std::string_view text) {
 }
 
 Result<void> work_directory(Config& config, std::string_view text) {
-  std::string const path = TRY(expand(text, config.env));
-  config.working_dir = sys::clean_path(path.starts_with('/') ? path : fmt::format("/{}/{}", config.working_dir, path));
+  std::string path = TRY(expand(text, config.env));
+  // find, since GCC 12 at -O2 takes starts_with for a look at uninitialised memory here
+  if (path.find('/') != 0) path = fmt::format("/{}/{}", config.working_dir, path);
+  config.working_dir = sys::clean_path(path);
   return {};
 }
 
