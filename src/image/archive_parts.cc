@@ -15,6 +15,7 @@ constexpr std::size_t kMaxDocument = std::size_t{8} << 20;
 constexpr std::size_t kMaxDocuments = std::size_t{32} << 20;
 constexpr std::size_t kMaxParts = 100'000;
 constexpr std::size_t kTarBlock = 512;
+constexpr std::size_t kShownPaths = 3;
 constexpr int kMaxLinks = 8;
 
 // The data of an entry, of which the beginning was looked at already.
@@ -25,7 +26,7 @@ class EntryData : public codec::Source {
   // At least kTarBlock bytes, unless the entry is shorter.
   Result<std::string_view> peek() {
     while (head_.size() < kTarBlock) {
-      std::string_view const bytes = TRY(reader_.data());
+      std::string_view const bytes = TRY(read());
       if (bytes.empty()) break;
       head_.append(bytes);
     }
@@ -36,11 +37,20 @@ class EntryData : public codec::Source {
       given_ = true;
       return std::string_view(head_);
     }
-    return reader_.data();
+    return read();
   }
+  // The archive itself could not be read on; otherwise what fails is about this part only.
+  bool archive_failed() const { return archive_failed_; }
 
  private:
+  Result<std::string_view> read() {
+    Result<std::string_view> bytes = reader_.data();
+    if (!bytes) archive_failed_ = true;
+    return bytes;
+  }
+
   codec::TarReader& reader_;
+  bool archive_failed_ = false;
   std::string head_;
   bool given_ = false;
 };
@@ -97,8 +107,14 @@ bool looks_like_tar(std::string_view head) {
 
 bool is_layer(std::string_view path, std::string_view head) {
   if (path.ends_with(".tar") || path.ends_with(".tar.gz")) return true;
-  if (path.ends_with(".json") || path == "json" || path == "VERSION") return false;
+  if (path.ends_with(".json")) return false;
   return codec::detect_compression(head) != codec::Compression::kNone || looks_like_tar(head);
+}
+
+// An object or a list; documents of images are nothing else.
+bool looks_like_json(std::string_view head) {
+  std::size_t const first = head.find_first_not_of(" \t\r\n");
+  return first != std::string_view::npos && (head[first] == '{' || head[first] == '[');
 }
 
 std::string_view media_type_of(codec::Compression compression) {
@@ -117,6 +133,12 @@ Result<void> drain(codec::Source& source) {
     std::string_view const bytes = TRY(source.next());
     if (bytes.empty()) return {};
   }
+}
+
+// A part of a layout is named by its digest, and must have it. Other archives' names promise nothing.
+Result<void> check_named(std::string_view path, oci::Digest const& found) {
+  if (!path.starts_with("blobs/sha256/") || path.substr(path.rfind('/') + 1) == found.hex()) return {};
+  return Error(Errc::kInvalidArgument, fmt::format("its content is {}: the archive is damaged", found.text()));
 }
 
 // "sha256" and the hex of "blobs/sha256/<hex>", "<hex>.tar"
@@ -150,11 +172,9 @@ ArchiveLayer* ArchiveParts::layer(std::string_view path) {
   return found == layers_.end() ? nullptr : &found->second;
 }
 
-std::vector<std::string> ArchiveParts::paths() const {
-  std::vector<std::string> all;
-  for (auto const& [path, part] : documents_) all.push_back(path);
-  for (auto const& [path, part] : layers_) all.push_back(path);
-  return all;
+PartFailure const* ArchiveParts::failure(std::string_view path) const {
+  auto const found = failures_.find(follow(path));
+  return found == failures_.end() ? nullptr : &found->second;
 }
 
 Result<void> ArchiveParts::read(codec::Source& in) {
@@ -166,8 +186,10 @@ Result<void> ArchiveParts::read(codec::Source& in) {
     bool const more = TRY(reader.next(entry));
     if (!more) return {};
     std::string const path = sys::clean_path("/" + entry.name).substr(1);
-    if (documents_.size() + layers_.size() + links_.size() > kMaxParts) {
-      return Error(Errc::kResourceExhausted, fmt::format("the archive has more than {} parts", kMaxParts));
+    if (first_paths_.size() < kShownPaths) first_paths_.push_back(path);
+    if (documents_.size() + layers_.size() + links_.size() + failures_.size() > kMaxParts) {
+      return Error(Errc::kResourceExhausted,
+                   fmt::format("the archive has more than {} parts: is it one of images?", kMaxParts));
     }
     if (entry.type == codec::TarType::kSymlink) {
       std::string const folder = path.substr(0, path.rfind('/') == std::string::npos ? 0 : path.rfind('/'));
@@ -183,8 +205,18 @@ Result<void> ArchiveParts::read(codec::Source& in) {
 Result<void> ArchiveParts::take(codec::TarReader& reader, codec::TarEntry const& entry, std::string const& path) {
   EntryData data(reader);
   std::string_view const head = TRY(data.peek());
-  if (is_layer(path, head)) return take_layer(data, path, entry.size, codec::detect_compression(head));
-  return take_document(data, path, entry.size);
+  if (!is_layer(path, head)) {
+    if (!looks_like_json(head)) return {};  // the reader skips its data
+    return take_document(data, path, entry.size);
+  }
+  // A later part of the same name takes the place of an earlier one, as when the archive is unpacked by `tar`.
+  layers_.erase(path);
+  failures_.erase(path);
+  Result<void> taken = take_layer(data, path, entry.size, codec::detect_compression(head));
+  if (taken || data.archive_failed() || taken.error().code() != Errc::kInvalidArgument) return taken;
+  // A part that looks like a layer and is none (a root file system's gzip file) matters only to an image that has it.
+  failures_.insert_or_assign(path, PartFailure{.reason = taken.error().to_string()});
+  return {};
 }
 
 Result<void> ArchiveParts::take_document(codec::Source& bytes, std::string const& path, std::uint64_t size) {
@@ -192,8 +224,9 @@ Result<void> ArchiveParts::take_document(codec::Source& bytes, std::string const
   if (size > kMaxDocument) return {};
   document_bytes_ += size;
   if (document_bytes_ > kMaxDocuments) {
-    return Error(Errc::kResourceExhausted,
-                 fmt::format("the archive's documents are more than {} bytes", kMaxDocuments));
+    return Error(Errc::kResourceExhausted, fmt::format("the archive's documents are more than {} bytes together: is it "
+                                                       "one of images?",
+                                                       kMaxDocuments));
   }
   documents_[path] = TRY(codec::read_all(bytes, kMaxDocument));
   return {};
@@ -257,12 +290,15 @@ Result<void> ArchiveParts::take_layer(codec::Source& bytes, std::string const& p
   if (media_type.empty()) {
     UnpackedLayer unpacked =
         TRY(unpack(context_, counted, {.diff_id = std::nullopt, .compression = compression, .stop = stop_}));
+    TRY(drain(counted));
     oci::Digest const diff_id = unpacked.made.layer->record.diff_id;
+    // Of another compression the digest is not known here; the content's is compared with the image's config.
+    if (compression == codec::Compression::kNone) TRY(check_named(path, diff_id));
     layers_.insert_or_assign(
         path,
         ArchiveLayer{
             .diff_id = diff_id, .made = std::make_shared<MadeLayer>(std::move(unpacked.made)), .form = {}, .pins = {}});
-    return drain(counted);
+    return {};
   }
   std::shared_ptr<store::Ingest> file;
   if (context_.keep_blobs == KeepBlobs::kYes) file = TRY(context_.store.ingest_unnamed());
@@ -272,6 +308,7 @@ Result<void> ArchiveParts::take_layer(codec::Source& bytes, std::string const& p
   TRY(drain(copy.source()));
   oci::Digest const diff_id = unpacked.made.layer->record.diff_id;
   store::LayerForm form = copy.form(diff_id, media_type);
+  TRY(check_named(path, form.blob));
   unpacked.made.form = form;
   if (copy.file()) unpacked.made.blob.emplace(form.blob, copy.file());
   layers_.insert_or_assign(path, ArchiveLayer{.diff_id = diff_id,

@@ -24,6 +24,10 @@ struct ArchiveLayer {
   std::vector<store::Pin> pins;
 };
 
+struct PartFailure {
+  std::string reason;
+};
+
 class ArchiveParts {
  public:
   ArchiveParts(Context const& context, Reporter& reporter, std::stop_token stop)
@@ -36,7 +40,10 @@ class ArchiveParts {
   std::string const* document(std::string_view path) const;
   // A layer by its path, links followed; nullptr when the archive has none.
   ArchiveLayer* layer(std::string_view path);
-  std::vector<std::string> paths() const;
+  // Why the part of that path, which looked like a layer, is none; nullptr when it is one or there is no such part.
+  PartFailure const* failure(std::string_view path) const;
+  // Of the first few entries, to say what kind of archive it is.
+  std::vector<std::string> const& first_paths() const { return first_paths_; }
 
  private:
   Result<void> take(codec::TarReader& reader, codec::TarEntry const& entry, std::string const& path);
@@ -52,6 +59,8 @@ class ArchiveParts {
   std::map<std::string, std::string, std::less<>> documents_;
   std::map<std::string, ArchiveLayer, std::less<>> layers_;
   std::map<std::string, std::string, std::less<>> links_;
+  std::map<std::string, PartFailure, std::less<>> failures_;
+  std::vector<std::string> first_paths_;
   std::size_t document_bytes_ = 0;
 };
 

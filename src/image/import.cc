@@ -16,6 +16,9 @@
 namespace davit::image {
 namespace {
 
+// The SHA-256 of a tar without entries: two blocks of zeros.
+constexpr std::string_view kEmptyTar = "5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef";
+
 // Counts what flows through, for the progress.
 class CountingSource : public codec::Source {
  public:
@@ -151,16 +154,20 @@ Result<oci::Digest> commit(Context const& context, oci::Digest const& base_id, i
   config.container = options.container;
   MadeLayer made = TRY_CTX(layer_of_upper(context, upper, options.stop), "commit");
   store::LayerRecord record = made.layer->record;
-  std::optional<std::pair<store::LayerRecord, store::Pin>> known = TRY(context.store.pin_layer(record.id));
+  // Nothing was changed: as with Docker the image then has a new config and history, and no layer more.
+  bool const empty = record.diff_id.hex() == kEmptyTar;
+  std::optional<std::pair<store::LayerRecord, store::Pin>> const known = TRY(context.store.pin_layer(record.id));
   store::Batch batch;
-  if (!known) batch.layers.push_back(made.layer);
-  base.layers.push_back(record);
-  config.diff_ids.push_back(record.diff_id);
+  if (!empty) {
+    if (!known) batch.layers.push_back(made.layer);
+    config.diff_ids.push_back(record.diff_id);
+    base.layers.push_back(std::move(record));
+  }
   config.history.push_back({.created = config.created,
                             .created_by = options.created_by.value_or(""),
                             .author = options.author,
                             .comment = options.message,
-                            .empty_layer = false});
+                            .empty_layer = empty});
   return publish_image(context, std::move(batch),
                        {.config = std::move(config), .layers = std::move(base.layers), .name = options.name});
 }

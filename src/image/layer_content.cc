@@ -57,7 +57,12 @@ class BlobFile : public codec::Source {
 }  // namespace
 
 Result<std::unique_ptr<codec::Source>> layer_tar(store::Store& store, store::LayerRecord const& record) {
-  if (!record.has_recipe) return Error(Errc::kInternal, fmt::format("layer {} has no recipe", record.id));
+  if (!record.has_recipe) {
+    return Error(Errc::kUnimplemented,
+                 fmt::format("layer {} came as a plain tar that had a file twice, of which only the second is here: it "
+                             "cannot be written again; use the archive that it came from",
+                             record.diff_id.text()));
+  }
   UniqueFd fs = TRY(store.open_layer(record.id));
   UniqueFd recipe = TRY(store.open_layer_recipe(record.id));
   return std::unique_ptr<codec::Source>(std::make_unique<LayerTar>(record, std::move(fs), std::move(recipe)));

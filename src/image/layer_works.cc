@@ -12,7 +12,11 @@ Result<std::shared_ptr<MadeLayer>> LayerWorks::get(std::string const& key, std::
         work.running = true;
         break;
       }
-      if (!changed_.wait(lock, stop, [&] { return !works_[key].running; })) {
+      auto const made_or_failed = [&] {
+        auto const found = works_.find(key);
+        return found == works_.end() || !found->second.running;
+      };
+      if (!changed_.wait(lock, stop, made_or_failed)) {
         return Error(Errc::kCancelled, "cancelled while another pull unpacks the same layer");
       }
     }
@@ -33,6 +37,12 @@ Result<std::shared_ptr<MadeLayer>> LayerWorks::get(std::string const& key, std::
   changed_.notify_all();
   if (!made) return std::move(result).take_error();
   return made;
+}
+
+std::size_t LayerWorks::size() {
+  std::lock_guard const lock(mutex_);
+  std::erase_if(works_, [](auto const& each) { return !each.second.running && each.second.made.expired(); });
+  return works_.size();
 }
 
 }  // namespace davit::image

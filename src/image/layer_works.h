@@ -34,6 +34,8 @@ class LayerWorks {
   // gives, which runs on this thread without a lock. When another thread's make() fails, this one tries its own. Any
   // thread. kCancelled by stop.
   Result<std::shared_ptr<MadeLayer>> get(std::string const& key, std::stop_token stop, Make const& make);
+  // How many are being made or are held by those who asked for them; for tests.
+  std::size_t size();
 
  private:
   struct Work {

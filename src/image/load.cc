@@ -33,18 +33,12 @@ struct Plan {
 };
 
 Error not_an_archive(ArchiveParts const& parts) {
-  std::vector<std::string> const paths = parts.paths();
-  std::string const some =
-      paths.empty()
-          ? "it is empty"
-          : fmt::format("it has {}",
-                        fmt::join(paths.begin(),
-                                  paths.begin() + static_cast<long>(std::min<std::size_t>(paths.size(), 3)), ", "));
+  std::vector<std::string> const& paths = parts.first_paths();
   return Error(
       Errc::kInvalidArgument,
-      fmt::format("the archive has neither manifest.json nor index.json ({}): `load` reads what `save` wrote; a root "
-                  "file system is read by `import`",
-                  some));
+      fmt::format("the archive has neither manifest.json nor index.json ({}): `load` reads what `save` wrote; a "
+                  "root file system is read by `import`",
+                  paths.empty() ? "it is empty" : fmt::format("it begins with {}", fmt::join(paths, ", "))));
 }
 
 Result<std::string> full_tag(std::string const& text) {
@@ -171,6 +165,7 @@ class Load {
  private:
   Result<std::vector<Plan>> make_plans();
   Result<LoadedImage> add_image(Plan const& plan);
+  Result<void> check_platform(oci::ImageConfig const& config) const;
   Result<void> fill(LayerSet& layers, Plan const& plan, std::vector<oci::Digest>& blobs);
   // A layer that takes directories from those below belongs to one image; another image of the archive gets a copy.
   Result<std::shared_ptr<MadeLayer>> claim(std::shared_ptr<MadeLayer> const& made);
@@ -209,6 +204,12 @@ Result<std::vector<Plan>> Load::make_plans() {
 
 Result<std::shared_ptr<MadeLayer>> Load::claim(std::shared_ptr<MadeLayer> const& made) {
   if (made->implied_directories.empty() || claimed_.insert(made.get()).second) return made;
+  if (!made->layer->record.has_recipe) {
+    return Error(Errc::kUnimplemented,
+                 fmt::format("layer {} is of two images, leaves out directories and has a file twice: load an archive "
+                             "with only one of the images",
+                             made->layer->record.diff_id.text()));
+  }
   UniqueFd const recipe = TRY(sys::openat(made->layer->directory(), "recipe", O_RDONLY));
   loop::FdSource recipe_source(recipe.get());
   std::unique_ptr<codec::Source> const tar = snapshot::rebuild_tar(made->layer->fs(), recipe_source);
@@ -223,6 +224,8 @@ Result<void> Load::fill(LayerSet& layers, Plan const& plan, std::vector<oci::Dig
     std::string const& path = plan.layer_paths[i];
     ArchiveLayer* const layer = parts_.layer(path);
     if (layer == nullptr) {
+      if (PartFailure const* const failure = parts_.failure(path))
+        return Error(Errc::kInvalidArgument, fmt::format("layer '{}': {}", path, failure->reason));
       if (layers.has(i)) continue;  // an archive may leave out what the reader has
       return Error(Errc::kInvalidArgument, fmt::format("layer '{}' is missing in the archive", path));
     }
@@ -239,7 +242,9 @@ Result<void> Load::fill(LayerSet& layers, Plan const& plan, std::vector<oci::Dig
       // The layer is here, but not in this form: keep the blob, so that the image's manifest stays whole.
       batch_.blobs.push_back(*layer->made->blob);
     }
-    if (layer->form && context_.keep_blobs == KeepBlobs::kYes) blobs.push_back(layer->form->blob);
+    // One that was here already may be here without its blob.
+    bool const has_blob = layer->made ? layer->made->blob.has_value() : layer->pins.size() > 1;
+    if (layer->form && has_blob) blobs.push_back(layer->form->blob);
     if (layer->form) batch_.forms.push_back(*layer->form);
   }
   return {};
@@ -254,18 +259,31 @@ Result<void> Load::add_manifest(Plan const& plan, store::ImageRecord& record) {
   return {};
 }
 
+Result<void> Load::check_platform(oci::ImageConfig const& config) const {
+  // One that does not say where it runs runs here.
+  if (!options_.platform || config.platform.architecture.empty()) return {};
+  if (oci::match_score(*options_.platform, config.platform) > 0) return {};
+  return Error(Errc::kNotFound, fmt::format("the image is for {}, not for {} as was asked",
+                                            oci::to_string(config.platform), oci::to_string(*options_.platform)));
+}
+
 Result<LoadedImage> Load::add_image(Plan const& plan) {
   std::string const* const config_bytes = parts_.document(plan.config_path);
   if (config_bytes == nullptr)
     return Error(Errc::kInvalidArgument,
                  fmt::format("the image's config '{}' is missing in the archive", plan.config_path));
   oci::ImageConfig const config = TRY_CTX(oci::parse_image_config(*config_bytes), plan.config_path);
+  TRY(check_platform(config));
   if (config.diff_ids.size() != plan.layer_paths.size()) {
     return Error(Errc::kInvalidArgument, fmt::format("the archive lists {} layers for an image whose config has {}",
                                                      plan.layer_paths.size(), config.diff_ids.size()));
   }
   auto config_blob = TRY(context_.store.ingest_bytes(*config_bytes));
   oci::Digest const id = config_blob.first;
+  if (plan.config_path.starts_with("blobs/") && plan.config_path != blob_path(id)) {
+    return Error(Errc::kInvalidArgument,
+                 fmt::format("the content of '{}' is {}: the archive is damaged", plan.config_path, id.text()));
+  }
   batch_.blobs.push_back(std::move(config_blob));
   LayerSet layers = TRY(LayerSet::open(context_, config.diff_ids));
   std::vector<oci::Digest> blobs = {id};
@@ -288,6 +306,7 @@ Result<LoadedImage> Load::add_image(Plan const& plan) {
 Result<std::vector<LoadedImage>> Load::run(codec::Source& in) {
   TRY(parts_.read(in));
   std::vector<Plan> const plans = TRY(make_plans());
+  if (plans.empty()) return Error(Errc::kInvalidArgument, "the archive names no image");
   std::vector<LoadedImage> loaded;
   for (Plan const& plan : plans) {
     LoadedImage image = TRY_CTX(add_image(plan), plan.tags.empty() ? plan.config_path : plan.tags.front());

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <mutex>
 #include <thread>
 
@@ -185,7 +186,8 @@ Result<void> Push::remember(TravelImage const& image, oci::Digest const& manifes
     auto blob = TRY(context_.store.ingest_bytes(bytes));
     store::ImageRecord record = image.entry.image;
     record.manifest = manifest;
-    record.blobs.push_back(blob.first);
+    if (std::find(record.blobs.begin(), record.blobs.end(), blob.first) == record.blobs.end())
+      record.blobs.push_back(blob.first);
     batch.blobs.push_back(std::move(blob));
     batch.images.push_back(std::move(record));
   }

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "image/find.h"
 
 namespace davit::image {
@@ -13,12 +15,16 @@ Error removed_meanwhile(oci::Digest const& id) {
   return Error(Errc::kConflict, fmt::format("image {} was removed meanwhile", id.text()));
 }
 
-Result<TravelLayer> open_layer(store::Store& store, oci::Digest const& image, std::string const& id) {
+// preferred: the form in which the image's manifest names the layer, when it has one; the image then keeps its digest.
+Result<TravelLayer> open_layer(store::Store& store, oci::Digest const& image, std::string const& id,
+                               oci::Digest const* preferred) {
   auto found = TRY(store.pin_layer(id));
   if (!found) return removed_meanwhile(image);
   TravelLayer layer{.record = std::move(found->first), .kept = std::nullopt, .known = std::nullopt, .pins = {}};
   layer.pins.push_back(std::move(found->second));
-  std::vector<store::LayerForm> const forms = TRY(store.layer_forms(layer.record.diff_id));
+  std::vector<store::LayerForm> forms = TRY(store.layer_forms(layer.record.diff_id));
+  std::stable_partition(forms.begin(), forms.end(),
+                        [&](store::LayerForm const& form) { return preferred != nullptr && form.blob == *preferred; });
   for (store::LayerForm const& form : forms) {
     std::optional<store::Pin> pin = TRY(store.pin_blob(form.blob));
     if (pin && !layer.kept) {
@@ -40,7 +46,7 @@ Result<void> add_manifest(store::Store& store, TravelImage& image) {
   std::string bytes = TRY(store.read_blob(*image.entry.image.manifest, kMaxManifestBytes));
   oci::ParsedManifest parsed = TRY(oci::parse_manifest(bytes, ""));
   auto* const manifest = std::get_if<oci::Manifest>(&parsed.content);
-  if (manifest == nullptr || manifest->layers.size() != image.layers.size()) return {};
+  if (manifest == nullptr || manifest->layers.size() != image.entry.image.layers.size()) return {};
   image.manifest = std::move(*manifest);
   image.manifest_bytes = std::move(bytes);
   return {};
@@ -61,11 +67,12 @@ Result<TravelImage> open_travel(store::Store& store, oci::Digest const& id) {
                     .manifest = {},
                     .pins = {}};
   image.pins.push_back(std::move(*config));
-  for (std::string const& layer_id : image.entry.image.layers) {
-    TravelLayer layer = TRY(open_layer(store, id, layer_id));
+  TRY(add_manifest(store, image));
+  for (std::size_t i = 0; i < image.entry.image.layers.size(); ++i) {
+    oci::Digest const* const preferred = image.manifest ? &image.manifest->layers[i].digest : nullptr;
+    TravelLayer layer = TRY(open_layer(store, id, image.entry.image.layers[i], preferred));
     image.layers.push_back(std::move(layer));
   }
-  TRY(add_manifest(store, image));
   return image;
 }
 

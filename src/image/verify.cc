@@ -10,7 +10,10 @@
 namespace davit::image {
 namespace {
 
+// What was removed while others were read is no damage.
 Result<void> check_blob(store::Store& store, store::BlobRecord const& blob) {
+  std::optional<store::Pin> const pin = TRY(store.pin_blob(blob.digest));
+  if (!pin) return {};
   std::unique_ptr<codec::Source> const source = TRY(blob_source(store, blob.digest));
   codec::HashingSource hashed(*source);
   for (;;) {
@@ -24,6 +27,8 @@ Result<void> check_blob(store::Store& store, store::BlobRecord const& blob) {
 }
 
 Result<void> check_layer(store::Store& store, store::LayerRecord const& layer) {
+  auto const pinned = TRY(store.pin_layer(layer.id));
+  if (!pinned) return {};
   // Without a recipe there is its blob, which is checked as such.
   if (!layer.has_recipe) return {};
   std::unique_ptr<codec::Source> const source = TRY(layer_tar(store, layer));
