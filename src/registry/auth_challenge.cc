@@ -110,8 +110,7 @@ Scopes& Scopes::add(std::string_view text) {
       if (!action.empty()) actions.emplace_back(action);
     }
     std::ranges::sort(actions);
-    auto const repeated = std::ranges::unique(actions);
-    actions.erase(repeated.begin(), repeated.end());
+    actions.erase(std::unique(actions.begin(), actions.end()), actions.end());
   }
   return *this;
 }

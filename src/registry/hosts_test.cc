@@ -192,6 +192,13 @@ TEST_F(Hosts, AnotherServerIsAMirrorForCredentials) {
   EXPECT_TRUE(list[0].is_mirror);
 }
 
+TEST_F(Hosts, LettersInStringsAndComments) {
+  auto const parsed =
+      parse_hosts_toml("\xef\xbb\xbf# f\xc3\xbcr\nca = [\"/\xc3\xa4.crt\", '/\xc3\xb6.crt']\n", "/x", "f");
+  ASSERT_TRUE(parsed.ok()) << parsed.error().to_string();
+  EXPECT_EQ(parsed->server.tls.ca_files, (std::vector<std::string>{"/\xc3\xa4.crt", "/\xc3\xb6.crt"}));
+}
+
 struct TomlCase {
   std::string_view name, text;
 };

@@ -6,6 +6,10 @@
 #define TOML_EXCEPTIONS 0
 #define TOML_HEADER_ONLY 1
 #define TOML_ENABLE_FORMATTERS 0
+// Its assertions can be reached by bad input ("[:"), and behind them stands a proper error. Without NDEBUG they become
+// nothing; with it some compilers would be told to assume them.
+#undef NDEBUG
+#define TOML_ASSERT(expression) static_assert(true)
 #include <toml++/toml.h>
 
 #include <algorithm>
@@ -227,11 +231,43 @@ class Reader {
   std::string const& file_;
 };
 
+// The library's tests for white space are undefined for many characters beyond ASCII, so those may stand only where it
+// does not look: in comments and in strings of one line. The first byte elsewhere, or npos.
+std::size_t find_misplaced(std::string_view text) {
+  auto const is_ascii = [](char c) { return static_cast<unsigned char>(c) < 0x80; };
+  if (std::ranges::all_of(text, is_ascii)) return std::string_view::npos;
+  for (std::string_view const quotes : {"\"\"\"", "'''"}) {
+    if (std::size_t const at = text.find(quotes); at != std::string_view::npos) return at;
+  }
+  char quote = 0;  // of the string that is open; '#': a comment
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    char const c = text[i];
+    if (c == '\n') {
+      quote = 0;
+    } else if (quote == 0) {
+      if (!is_ascii(c)) return i;
+      if (c == '"' || c == '\'' || c == '#') quote = c;
+    } else if (quote == '"' && c == '\\') {
+      ++i;
+    } else if (c == quote && c != '#') {
+      quote = 0;
+    }
+  }
+  return std::string_view::npos;
+}
+
 }  // namespace
 
 Result<HostsToml> parse_hosts_toml(std::string_view text, std::string const& folder, std::string const& file) {
   if (text.size() > kMaxBytes) {
     return Error(Errc::kInvalidArgument, fmt::format("{}: longer than {} bytes", file, kMaxBytes));
+  }
+  if (text.starts_with("\xef\xbb\xbf")) text.remove_prefix(3);
+  if (std::size_t const at = find_misplaced(text); at != std::string_view::npos) {
+    std::string_view const before = text.substr(0, at);
+    return Error(Errc::kInvalidArgument,
+                 fmt::format("{}:{}:{}: only ASCII may stand outside comments and strings of one line", file,
+                             std::ranges::count(before, '\n') + 1, at - (before.rfind('\n') + 1) + 1));
   }
   toml::parse_result const parsed = toml::parse(text, std::string_view(file));
   if (!parsed) {
