@@ -196,7 +196,8 @@ void Store::Publication::finish() {
     layer.published_ = std::move(layer_pins_[i]);
   }
   for (std::size_t i = 0; i < batch_.blobs.size(); ++i) {
-    auto const& [digest, file] = batch_.blobs[i];
+    oci::Digest const& digest = batch_.blobs[i].first;
+    std::shared_ptr<Ingest> const& file = batch_.blobs[i].second;
     if (placed_.erase(blob_pin(digest)) > 0) {
       body_.writing.with([&](auto& writing) { writing.erase(file->name_); });
       file->name_.clear();
