@@ -1,5 +1,6 @@
 """Fixtures of the image tests: stores that are removed again, registries, a private mount namespace, a time limit."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -9,7 +10,10 @@ import tempfile
 import pytest
 
 import imagelib
+import powercut
 import registrylib
+
+GIB = 1 << 30
 
 
 def pytest_configure(config):
@@ -37,17 +41,44 @@ def mounts_below(path):
         return [line.split()[4] for line in table if line.split()[4].startswith(path)]
 
 
+def free_memory():
+    with open("/proc/meminfo", encoding="utf-8") as facts:
+        return next(int(line.split()[1]) for line in facts if line.startswith("MemAvailable")) << 10
+
+
+@contextlib.contextmanager
+def private_disk(folder):
+    """An ext4 of our own in memory: what is synced there waits for nobody else's writes, and it goes with this process."""
+    imagelib.mount("tmpfs", folder, "tmpfs", f"mode=0700,size={free_memory() // 2}")
+    try:
+        powercut.make_ext4(f"{folder}/disk", 6 * GIB, "-i", "8192", "-m", "0", "-E", "nodiscard,lazy_itable_init=1,lazy_journal_init=1")
+        os.makedirs(f"{folder}/mnt")
+        with powercut.mounted_image(f"{folder}/disk", f"{folder}/mnt", "discard") as where:
+            yield where
+    finally:
+        imagelib.LIBC.umount2(folder.encode(), 2)
+
+
 @pytest.fixture(scope="session", autouse=True)
-def namespace():
-    """Whatever is mounted goes with this process."""
-    if os.geteuid() == 0:
-        imagelib.private_mounts()
+def disk():
+    """Where temporary files lie: $DAVIT_TEST_TMP, or a disk in memory where that is possible. Whatever is mounted goes
+    with this process."""
+    with contextlib.ExitStack() as stack:
+        if os.geteuid() == 0:
+            imagelib.private_mounts()
+        if "DAVIT_TEST_TMP" in os.environ:
+            tempfile.tempdir = os.environ["DAVIT_TEST_TMP"]
+        elif os.geteuid() == 0 and os.path.exists("/dev/loop-control") and shutil.which("mkfs.ext4") and free_memory() > 4 * GIB:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="davit-image-"))
+            tempfile.tempdir = stack.enter_context(private_disk(folder))
+        stack.callback(setattr, tempfile, "tempdir", None)
+        yield
 
 
 @pytest.fixture
 def work():
     """A folder for the test, removed afterwards; nothing may be mounted in it by then."""
-    path = tempfile.mkdtemp(prefix="davit-image-", dir=os.environ.get("DAVIT_TEST_TMP"))
+    path = tempfile.mkdtemp(prefix="davit-image-")
     yield path
     left = mounts_below(path)
     for place in reversed(left):

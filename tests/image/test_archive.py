@@ -273,9 +273,15 @@ def test_import_refuses_bad_changes(store, change):
 
 
 def test_import_of_nonsense(store):
-    for data in (b"", b"hello" * 1000, tar(file("a", "x" * 2000))[:1500]):
+    for data in (b"hello" * 1000, tar(file("a", "x" * 2000))[:1500]):
         with pytest.raises(Failed):
             store.run("import", "-", "x", data=data)
+
+
+def test_import_of_nothing_is_an_empty_image(store):
+    """As dockerd 28.5 has it."""
+    store.run("import", "-", "x", data=b"")
+    assert tar_tree(store.export("x")) == {} and len(store.layers("x")) == 1
 
 
 def test_export_flattens(store, work, image):
