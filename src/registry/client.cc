@@ -70,7 +70,7 @@ Client::Client(ClientOptions options, CredentialSource& credentials)
 Client::~Client() = default;
 
 Result<FetchedManifest> Client::manifest(Repository const& repository, std::string_view reference,
-                                         std::stop_token stop) {
+                                         std::stop_token const& stop) {
   TRY(check_reference(reference));
   Use const use = is_digest(reference) ? Use::kPull : Use::kResolve;
   std::string const name = manifest_name(repository, reference);
@@ -84,7 +84,7 @@ Result<FetchedManifest> Client::manifest(Repository const& repository, std::stri
 }
 
 Result<ManifestHead> Client::head_manifest(Repository const& repository, std::string_view reference,
-                                           std::stop_token stop) {
+                                           std::stop_token const& stop) {
   TRY(check_reference(reference));
   Use const use = is_digest(reference) ? Use::kPull : Use::kResolve;
   std::string const name = manifest_name(repository, reference);
@@ -130,7 +130,7 @@ Result<Response> open_foreign(Session& session, std::vector<std::string> const& 
 }  // namespace
 
 Result<std::unique_ptr<codec::Source>> Client::blob(Repository const& repository, oci::Descriptor const& descriptor,
-                                                    std::uint64_t offset, std::stop_token stop) {
+                                                    std::uint64_t offset, std::stop_token const& stop) {
   std::string const name = fmt::format("blob {} of {}", descriptor.digest.text(), familiar(repository));
   if (offset > descriptor.size) {
     return Error(Errc::kInvalidArgument, fmt::format("{}: {} is past its end", name, offset));
@@ -154,7 +154,7 @@ Result<std::unique_ptr<codec::Source>> Client::blob(Repository const& repository
     if (foreign.ok()) return foreign;
     return std::move(foreign).take_error().with_context(response.error().to_string());
   };
-  BlobSource::Plan plan{offset, descriptor.size, descriptor.size, body_->session.policy(), std::move(stop)};
+  BlobSource::Plan plan{offset, descriptor.size, descriptor.size, body_->session.policy(), stop};
   if (descriptor.size - offset >= body_->options.parallel_range_bytes && body_->options.ranges_per_blob > 1) {
     auto source = std::make_unique<AdaptiveSource>(open, std::move(plan), body_->options.ranges_per_blob);
     TRY(source->start());

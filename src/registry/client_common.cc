@@ -81,7 +81,7 @@ std::string next_link(wire::HttpResponse const& response) {
       std::size_t const close = rest.find('>', open == std::string_view::npos ? 0 : open);
       if (open == std::string_view::npos || close == std::string_view::npos) break;
       std::string_view const target = rest.substr(open + 1, close - open - 1);
-      std::size_t const end = std::min(rest.find(",", close), rest.size());
+      std::size_t const end = std::min(rest.find(',', close), rest.size());
       for (std::string_view const parameter : split(rest.substr(close + 1, end - close - 1), ';')) {
         std::string_view const trimmed = trim(parameter);
         if (trimmed == "rel=\"next\"" || trimmed == "rel=next") return std::string(target);

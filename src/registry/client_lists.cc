@@ -58,7 +58,7 @@ Result<void> read_pages(Session& session, Visit& visit, Request request, std::st
 
 }  // namespace
 
-Result<std::vector<std::string>> Client::tags(Repository const& repository, std::stop_token stop) {
+Result<std::vector<std::string>> Client::tags(Repository const& repository, std::stop_token const& stop) {
   using Tags = std::vector<std::string>;
   return body_->session.try_endpoints<Tags>(repository.domain, Use::kResolve, stop, [&](Visit& visit) -> Result<Tags> {
     Request request;
@@ -82,7 +82,7 @@ Result<std::vector<std::string>> Client::tags(Repository const& repository, std:
 }
 
 Result<std::vector<oci::Descriptor>> Client::referrers(Repository const& repository, oci::Digest const& subject,
-                                                       std::string_view artifact_type, std::stop_token stop) {
+                                                       std::string_view artifact_type, std::stop_token const& stop) {
   using Found = std::optional<std::vector<oci::Descriptor>>;
   Found found = TRY(
       body_->session.try_endpoints<Found>(repository.domain, Use::kResolve, stop, [&](Visit& visit) -> Result<Found> {
@@ -116,7 +116,8 @@ Result<std::vector<oci::Descriptor>> Client::referrers(Repository const& reposit
   return *std::move(found);
 }
 
-Result<void> Client::delete_manifest(Repository const& repository, oci::Digest const& digest, std::stop_token stop) {
+Result<void> Client::delete_manifest(Repository const& repository, oci::Digest const& digest,
+                                     std::stop_token const& stop) {
   return body_->session.try_endpoints<void>(repository.domain, Use::kPush, stop, [&](Visit& visit) -> Result<void> {
     Request request;
     request.method = "DELETE";
@@ -128,9 +129,10 @@ Result<void> Client::delete_manifest(Repository const& repository, oci::Digest c
   });
 }
 
-Result<std::string> Client::check_login(std::string_view domain, Credential const& credential, std::stop_token stop) {
+Result<std::string> Client::check_login(std::string_view domain, Credential const& credential,
+                                        std::stop_token const& stop) {
   // A session of its own: what is known of another login must not answer for this one.
-  FixedCredential only(std::string(domain), credential);
+  FixedCredential only(domain, credential);
   Session session(body_->options.hosts, body_->options.http, body_->session.policy(), only);
   session.authenticator().want_identity_token();
   auto const checked = session.try_endpoints<void>(domain, Use::kPush, stop, [&](Visit& visit) -> Result<void> {

@@ -82,14 +82,14 @@ class BlobUpload {
 
 class StreamedUpload : public Client::Upload {
  public:
-  StreamedUpload(Session& session, Visit const& visit, Repository const& repository, std::stop_token stop)
+  StreamedUpload(Session& session, Visit const& visit, Repository const& repository, std::stop_token const& stop)
       : endpoint_(visit.endpoint),
         domain_(visit.domain),
         repository_(repository),
         session_(session),
         visit_{endpoint_, domain_, visit.attempts, false, visit.logged_in},
         upload_(session, visit_, repository_),
-        stop_(std::move(stop)) {}
+        stop_(stop) {}
   ~StreamedUpload() override {
     if (!committed_) upload_.cancel();
   }
@@ -126,7 +126,7 @@ class StreamedUpload : public Client::Upload {
 
 }  // namespace
 
-Result<bool> Client::has_blob(Repository const& repository, oci::Digest const& digest, std::stop_token stop) {
+Result<bool> Client::has_blob(Repository const& repository, oci::Digest const& digest, std::stop_token const& stop) {
   // Asked where a push would go: that a mirror has it does not help there.
   return body_->session.try_endpoints<bool>(repository.domain, Use::kPush, stop, [&](Visit& visit) -> Result<bool> {
     Request request;
@@ -142,7 +142,7 @@ Result<bool> Client::has_blob(Repository const& repository, oci::Digest const& d
 }
 
 Result<bool> Client::mount_blob(Repository const& repository, oci::Digest const& digest, std::string_view from_path,
-                                std::stop_token stop) {
+                                std::stop_token const& stop) {
   return body_->session.try_endpoints<bool>(repository.domain, Use::kPush, stop, [&](Visit& visit) -> Result<bool> {
     UploadSession upload(body_->session, visit, repository);
     std::string const query =
@@ -162,7 +162,7 @@ Result<bool> Client::mount_blob(Repository const& repository, oci::Digest const&
 }
 
 Result<void> Client::upload_blob(Repository const& repository, oci::Digest const& digest, std::uint64_t size, Open open,
-                                 std::stop_token stop) {
+                                 std::stop_token const& stop) {
   return body_->session.try_endpoints<void>(repository.domain, Use::kPush, stop, [&](Visit& visit) -> Result<void> {
     BlobUpload upload(body_->session, visit, repository, digest, size, open);
     auto done = upload.run(stop);
@@ -172,7 +172,7 @@ Result<void> Client::upload_blob(Repository const& repository, oci::Digest const
 }
 
 Result<std::unique_ptr<Client::Upload>> Client::stream_blob(Repository const& repository, codec::Source& source,
-                                                            std::stop_token stop) {
+                                                            std::stop_token const& stop) {
   using Made = std::unique_ptr<Upload>;
   return body_->session.try_endpoints<Made>(repository.domain, Use::kPush, stop, [&](Visit& visit) -> Result<Made> {
     auto upload = std::make_unique<StreamedUpload>(body_->session, visit, repository, stop);
@@ -223,7 +223,8 @@ Result<void> update_referrers_tag(Session& session, Visit& visit, Repository con
 }  // namespace
 
 Result<oci::Digest> Client::put_manifest(Repository const& repository, std::string_view reference,
-                                         std::string_view bytes, std::string_view media_type, std::stop_token stop) {
+                                         std::string_view bytes, std::string_view media_type,
+                                         std::stop_token const& stop) {
   std::optional<oci::Digest> wanted;
   if (reference.find(':') != std::string_view::npos) wanted = TRY(oci::Digest::parse(reference));
   if (!wanted && !oci::is_valid_tag(reference)) {

@@ -42,7 +42,7 @@ bool is_empty(Credential const& credential) {
          credential.registry_token.empty();
 }
 
-FixedCredential::FixedCredential(std::string domain, std::optional<Credential> credential)
+FixedCredential::FixedCredential(std::string_view domain, std::optional<Credential> credential)
     : domain_(canonical_domain(domain)), credential_(std::move(credential)) {}
 
 Result<std::optional<Credential>> FixedCredential::find(std::string_view domain) {

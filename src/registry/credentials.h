@@ -29,7 +29,7 @@ Result<std::optional<Credential>> parse_auth_header(std::string_view value);
 // One credential for one domain only: any other domain finds none.
 class FixedCredential : public CredentialSource {
  public:
-  FixedCredential(std::string domain, std::optional<Credential> credential);
+  FixedCredential(std::string_view domain, std::optional<Credential> credential);
   Result<std::optional<Credential>> find(std::string_view domain) override;
 
  private:

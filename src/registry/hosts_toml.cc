@@ -242,15 +242,14 @@ std::size_t find_misplaced(std::string_view text) {
   char quote = 0;  // of the string that is open; '#': a comment
   for (std::size_t i = 0; i < text.size(); ++i) {
     char const c = text[i];
-    if (c == '\n') {
+    bool const closes = c == '\n' || (c == quote && c != '#');
+    if (closes) {
       quote = 0;
     } else if (quote == 0) {
       if (!is_ascii(c)) return i;
       if (c == '"' || c == '\'' || c == '#') quote = c;
     } else if (quote == '"' && c == '\\') {
       ++i;
-    } else if (c == quote && c != '#') {
-      quote = 0;
     }
   }
   return std::string_view::npos;

@@ -41,6 +41,17 @@ wire::TlsOptions tls_for(Endpoint const& endpoint, bool own_origin) {
   return tls;
 }
 
+wire::HttpRequest message_of(Request const& request, wire::Url const& url) {
+  wire::HttpRequest message;
+  message.method = request.method;
+  message.url = url;
+  message.headers = request.headers;
+  message.body = request.body;
+  message.body_size = request.body_size;
+  message.body_source = request.once_body;
+  return message;
+}
+
 bool same_method_after(int status, std::string const& method) {
   return method == "GET" || method == "HEAD" || status == 307 || status == 308;
 }
@@ -127,29 +138,26 @@ void Session::note_outcome(Visit const& visit, bool reached) {
   });
 }
 
+// Adds what only the endpoint itself may see; returns the Authorization header's value.
+Result<std::string> Session::introduce(Visit& visit, Request const& request, wire::HttpRequest& message,
+                                       std::stop_token const& stop) {
+  message.headers.insert(message.headers.end(), visit.endpoint.headers.begin(), visit.endpoint.headers.end());
+  std::string authorization = TRY(authenticator_.header(visit.endpoint, visit.domain, request.scopes, stop));
+  if (authorization.empty()) return authorization;
+  message.headers.emplace_back("Authorization", authorization);
+  visit.logged_in = TRY(authenticator_.has_credential(visit.endpoint, visit.domain));
+  return authorization;
+}
+
 Result<Response> Session::follow(Visit& visit, Request const& request, wire::Url url, std::stop_token const& stop) {
   wire::Url const origin = TRY(wire::Url::parse(visit.endpoint.base));
   int challenges = 0;
   for (int redirects = 0;;) {
     bool const own = url.same_origin(origin);
-    wire::HttpRequest message;
-    message.method = request.method;
-    message.url = url;
-    message.headers = request.headers;
+    wire::HttpRequest message = message_of(request, url);
     message.tls = tls_for(visit.endpoint, own);
-    std::string authorization;
-    if (own) {
-      message.headers.insert(message.headers.end(), visit.endpoint.headers.begin(), visit.endpoint.headers.end());
-      authorization = TRY(authenticator_.header(visit.endpoint, visit.domain, request.scopes, stop));
-      if (!authorization.empty()) {
-        message.headers.emplace_back("Authorization", authorization);
-        visit.logged_in = TRY(authenticator_.has_credential(visit.endpoint, visit.domain));
-      }
-    }
+    std::string const authorization = own ? TRY(introduce(visit, request, message, stop)) : std::string();
     std::unique_ptr<codec::Source> body;
-    message.body = request.body;
-    message.body_size = request.body_size;
-    message.body_source = request.once_body;
     if (request.open_body) {
       body = TRY(request.open_body());
       message.body_source = body.get();

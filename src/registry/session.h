@@ -101,6 +101,8 @@ class Session {
   static void drop_away_mirrors(Memory const& memory, std::vector<Endpoint>& endpoints, SteadyTime now);
   void note_outcome(Visit const& visit, bool reached);
   Result<Response> send_once(Visit& visit, Request const& request, std::stop_token const& stop);
+  Result<std::string> introduce(Visit& visit, Request const& request, wire::HttpRequest& message,
+                                std::stop_token const& stop);
   Result<Response> follow(Visit& visit, Request const& request, wire::Url url, std::stop_token const& stop);
 
   HostsOptions const hosts_;

@@ -3,12 +3,15 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <thread>
 
 #include "base/text.h"
 
 namespace davit::registry {
 
 namespace {
+
+constexpr std::chrono::milliseconds kCancelTime{3000};
 
 // A source's part, and what became of it: an error of the source must be told from one of the connection.
 class PartSource : public codec::Source {
@@ -204,8 +207,12 @@ std::optional<std::uint64_t> UploadSession::progress(std::stop_token const& stop
 
 void UploadSession::cancel() {
   if (!location_) return;
-  // Nobody needs to know whether it worked: a registry purges what is left.
-  (void)session_.send(visit_, request("DELETE"), {}).ok();
+  // Nobody needs to know whether it worked, as a registry purges what is left; so nobody waits for it for long.
+  std::stop_source too_late;
+  std::jthread const limit([&too_late](std::stop_token const& done) {
+    if (pause(kCancelTime, done).ok()) too_late.request_stop();
+  });
+  (void)session_.send(visit_, request("DELETE"), too_late.get_token()).ok();
   location_.reset();
 }
 

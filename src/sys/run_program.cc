@@ -11,8 +11,6 @@
 
 #include "sys/pipe.h"
 
-extern char** environ;
-
 namespace davit::sys {
 
 namespace {
@@ -119,11 +117,13 @@ Result<RunResult> run_program(RunOptions const& options) {
   output.write_end.reset();
   errors.write_end.reset();
 
-  auto pidfd = pidfd_open(pid);
   RunResult result;
-  Result<void> done = pidfd.ok() ? Result<void>() : Result<void>(std::move(pidfd).take_error());
-  if (done.ok()) done = collect(output.read_end.get(), errors.read_end.get(), options, result);
-  if (done.ok()) done = await_end(pidfd->get(), options.deadline);
+  auto const follow = [&]() -> Result<void> {
+    UniqueFd const pidfd = TRY(pidfd_open(pid));
+    TRY(collect(output.read_end.get(), errors.read_end.get(), options, result));
+    return await_end(pidfd.get(), options.deadline);
+  };
+  auto done = follow();
   if (!done.ok()) ::kill(-pid, SIGKILL);
   auto exited = wait_for(pid);
   if (!done.ok()) return std::move(done).take_error().with_context("run '" + name + "'");
