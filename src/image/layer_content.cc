@@ -23,19 +23,29 @@ class LayerTar : public codec::Source {
 
   Result<std::string_view> next() override {
     if (ended_) return std::string_view();
-    std::string_view const bytes = TRY_CTX(hashed_.next(), fmt::format("read layer {}", record_.diff_id.text()));
-    if (!bytes.empty()) return bytes;
-    ended_ = true;
-    if (hashed_.size() != record_.tar_bytes || hashed_.finish_hex() != record_.diff_id.hex()) {
-      return Error(Errc::kInternal, fmt::format("layer {} in {} was changed or damaged: its files do not give its "
-                                                "digest any more; remove the images that "
-                                                "have it and pull them again",
-                                                record_.diff_id.text(), record_.id));
+    Result<std::string_view> bytes = hashed_.next();
+    if (!bytes) {
+      // A file that is gone or of another size. Whoever asked for the layer gave no wrong argument.
+      Errc const code = bytes.error().code();
+      if (code != Errc::kInvalidArgument && code != Errc::kNotFound)
+        return std::move(bytes).take_error().with_context(fmt::format("read layer {}", record_.diff_id.text()));
+      return damaged(bytes.error().to_string());
     }
+    if (!bytes->empty()) return bytes;
+    ended_ = true;
+    if (hashed_.size() != record_.tar_bytes || hashed_.finish_hex() != record_.diff_id.hex())
+      return damaged("its files do not give its digest any more");
     return bytes;
   }
 
  private:
+  Error damaged(std::string_view why) const {
+    return Error(Errc::kInternal,
+                 fmt::format("layer {} in {} was changed or damaged: {}; remove the images that have it "
+                             "and pull or load them again",
+                             record_.diff_id.text(), record_.id, why));
+  }
+
   store::LayerRecord record_;
   UniqueFd fs_, recipe_;
   loop::FdSource recipe_source_;

@@ -28,6 +28,10 @@ using store::testing::digest_of;
 
 #define ASSERT_OK_RESULT(result) ASSERT_TRUE((result).ok()) << (result).error().to_string()
 
+inline Result<void> write_file(std::string const& path, std::string const& content, mode_t mode) {
+  return sys::replace_file_at(AT_FDCWD, path, content, mode, sys::Durability::kNone);
+}
+
 // One entry: a directory when the name ends with '/', a link when there is a target, else a file.
 struct Entry {
   std::string name, content, target;
