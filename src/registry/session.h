@@ -120,7 +120,7 @@ Result<T> Session::try_endpoints(std::string_view domain, Use use, std::stop_tok
                                  std::function<Result<T>(Visit&)> const& act) {
   std::vector<Endpoint> const endpoints = TRY(list(domain, use));
   std::string const name(domain);
-  std::string earlier;
+  std::string earlier, before_this_host;
   for (std::size_t i = 0; i < endpoints.size(); ++i) {
     bool const last = i + 1 == endpoints.size();
     Visit visit{endpoints[i], name, last ? policy_.attempts : 1};
@@ -129,7 +129,11 @@ Result<T> Session::try_endpoints(std::string_view domain, Use use, std::stop_tok
     if (result.ok()) return result;
     if (stop.stop_requested() || result.error().code() == Errc::kCancelled) return cancelled();
     bool const settled = visit.answered && !last && endpoints[i + 1].plain_fallback;
-    if (last || settled) return with_earlier(std::move(result).take_error(), earlier);
+    // That TLS was tried first is of no interest once the same host has answered without.
+    bool const answered_plainly = visit.answered && endpoints[i].plain_fallback;
+    if (last || settled)
+      return with_earlier(std::move(result).take_error(), answered_plainly ? before_this_host : earlier);
+    before_this_host = earlier;
     earlier += endpoints[i].base + ": " + result.error().to_string() + "; ";
   }
   return Error(Errc::kInvalidArgument, name + ": no endpoint may be used for this (capabilities in hosts.toml)");
