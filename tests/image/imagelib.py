@@ -403,6 +403,40 @@ class Node(tuple):
             raise AttributeError(name) from None
 
 
+def contents(image):
+    """{path: (tar type, mode, uid, gid, content or link)} of what the image must show; of images without whiteouts."""
+    found = {}
+    for each in image.layers:
+        found.update(tar_tree(each.data))
+    return found
+
+
+def differences(wanted, root):
+    """Where the tree below root is not what contents() says: "" for nowhere."""
+    kinds = {stat.S_IFREG: tarfile.REGTYPE, stat.S_IFDIR: tarfile.DIRTYPE, stat.S_IFLNK: tarfile.SYMTYPE}
+    there = tree(root)
+    wrong = [f"{path}: only {'wanted' if path in wanted else 'there'}" for path in wanted.keys() ^ there.keys()]
+    for path in wanted.keys() & there.keys():
+        kind, mode, uid, gid, content = wanted[path]
+        while kind == tarfile.LNKTYPE:
+            kind, mode, uid, gid, content = wanted[content]
+        node = there[path]
+        same = kinds.get(node.kind) == kind and (node.uid, node.gid) == (uid, gid) and (kind == tarfile.SYMTYPE or node.mode == mode)
+        if not same or (kind != tarfile.DIRTYPE and node.content != content):
+            wrong.append(f"{path}: {node[:4]} instead of {(kind, mode, uid, gid)}, or other content")
+    return "; ".join(sorted(wrong)[:5])
+
+
+def disk_blocks(root):
+    """The bytes that the tree takes, each inode once."""
+    found = {}
+    for parent, folders, files in os.walk(root):
+        for name in folders + files:
+            info = os.lstat(f"{parent}/{name}")
+            found[info.st_ino] = info.st_blocks * 512
+    return sum(found.values())
+
+
 def tar_tree(data):
     """{path: (tar type, mode, uid, gid, content or link)} of a tar, the last of equal names."""
     found = {}

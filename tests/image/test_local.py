@@ -10,7 +10,7 @@ import pytest
 
 import imagelib
 import powercut
-from imagelib import Failed, Image, Layer, file, folder, hardlink, tar, write_docker_archive
+from imagelib import Failed, Image, Layer, disk_blocks, file, folder, hardlink, tar, write_docker_archive
 
 MIB = 1 << 20
 
@@ -24,18 +24,6 @@ def load(store, work):
         return image
 
     return do
-
-
-def blocks(root):
-    """What statfs would count for this tree: each inode's blocks once."""
-    seen, total = set(), 0
-    for parent, folders, files in os.walk(root):
-        for name in folders + files:
-            info = os.lstat(f"{parent}/{name}")
-            if info.st_ino not in seen:
-                seen.add(info.st_ino)
-                total += info.st_blocks * 512
-    return total
 
 
 # -------------------------------------------------------------------------------------------------------------- names
@@ -126,12 +114,12 @@ def test_shared_layers_stay(store, load):
 
 def test_space_comes_back(store, load):
     store.images()
-    before = blocks(store.root)
+    before = disk_blocks(store.root)
     for number in range(3):
         load(Image([file("a", random.Random(number).randbytes(2 * MIB))]), "a:1")
         store.run("rm", "a:1")
     store.run("gc")
-    assert blocks(store.root) < before + 2 * MIB
+    assert disk_blocks(store.root) < before + 2 * MIB
 
 
 def test_remove_of_several(store, load):
@@ -290,7 +278,7 @@ def test_thousand_names_are_listed_quickly(store, load):
 
 def test_an_idle_store_is_small(store):
     store.images()
-    assert blocks(store.root) < 2 * MIB
+    assert disk_blocks(store.root) < 2 * MIB
 
 
 def test_usage_errors(store):

@@ -13,7 +13,7 @@ import time
 import pytest
 
 import powercut
-from imagelib import Failed, Image, Store, file, folder, hardlink, is_sanitized, mount, symlink, tar_tree, write_docker_archive
+from imagelib import Failed, Image, Store, contents, file, folder, hardlink, is_sanitized, mount, symlink, tar_tree, write_docker_archive
 
 MIB = 1 << 20
 CUTS = int(os.environ.get("DAVIT_POWER_CUTS", 200 if os.environ.get("DAVIT_ALL") else 20))
@@ -72,14 +72,6 @@ class Workload:
         self.ending.set()
         self.thread.join()
         assert self.error is None, self.error
-
-
-def contents(image):
-    """{path: (type, mode, uid, gid, content)} that an export of the image must have."""
-    found = {}
-    for each in image.layers:
-        found.update(tar_tree(each.data))
-    return found
 
 
 def check_image(store, name, image):

@@ -375,27 +375,6 @@ def test_interrupted_by_the_user(stores, lab, registry):
     assert any(not entry["headers"].get("range", "bytes=0-").startswith("bytes=0-") for entry in proxy.seen(large_blob(image)))
 
 
-@pytest.mark.seconds(300)
-def test_killed_at_any_moment(stores, registry):
-    """kill -9: the store opens, nothing is damaged, and what was left behind goes with gc."""
-    image = Image(*[[file(f"f{number}", random_bytes(MIB, number))] + [file(f"d{number}-{i}") for i in range(200)] for number in range(4)])
-    reference = registry.push("x", image)
-    store, chance = stores(), random.Random(7)
-    for _ in range(200 if os.environ.get("DAVIT_ALL") else 15):
-        process = store.start("pull", reference, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(chance.random() * 0.3)
-        process.kill()
-        process.wait()
-        assert store.check() == ""
-        if store.images() and chance.random() < 0.7:
-            store.run("rm", "-f", reference)
-    store.run("pull", reference)
-    store.run("rm", "-f", reference)
-    store.run("gc")
-    left = sum(info.st_blocks * 512 for parent, _, files in os.walk(store.root) for info in (os.lstat(f"{parent}/{name}") for name in files))
-    assert left < 2 * MIB, "partial downloads or layers were left"
-
-
 def test_a_store_has_one_owner(stores, lab, registry):
     """A second process is told so at once, and harms nothing."""
     proxy = lab.proxy(registry)
@@ -406,31 +385,9 @@ def test_a_store_has_one_owner(stores, lab, registry):
     time.sleep(0.7)
     with pytest.raises(Failed) as error:
         store.images()
-    assert store.root in error.value.text
+    assert store.root in error.value.text and "another process has it open" in error.value.text
+    assert error.value.code == 1
     assert first.wait(30) == 0 and len(store.images()) == 1
-
-
-def test_full_disk(work, stores, registry):
-    """A clear error, nothing left of it, and the store works on."""
-    import imagelib
-
-    os.makedirs(f"{work}/small")
-    imagelib.mount("tmpfs", f"{work}/small", "tmpfs", "size=12m")
-    try:
-        store = imagelib.Store(f"{work}/small/store")
-        small = registry.push("small", Image([file("a", random_bytes(MIB))]))
-        large = registry.push("large", Image([file("a", random_bytes(30 * MIB))]))
-        store.run("pull", small)
-        with pytest.raises(Failed) as error:
-            store.run("pull", large)
-        assert "space" in error.value.text.lower()
-        assert list(store.images()) == [small] and store.check() == ""
-        store.run("rm", small)
-        store.run("gc")
-        store.run("pull", small)
-        assert store.check() == ""
-    finally:
-        imagelib.LIBC.umount2(f"{work}/small".encode(), 2)
 
 
 # -------------------------------------------------------------------------------------------- what is not an image
