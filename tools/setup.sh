@@ -52,6 +52,24 @@ apt_install() {
   rm -f "$apt_log"
 }
 
+# unpack_package PACKAGE PROGRAM: the program alone, below build/tools, where PATH finds it. For a package that starts a service
+# when it is installed, now and at every boot: Debian's docker-registry then listens on port 5000.
+unpack_package() {
+  local package=$1 program=$2 folder=$PWD/build/tools/$1
+  export PATH="$PATH:$folder/usr/bin"
+  ! command -v "$program" >/dev/null || return 0
+  note "unpacking: $package"
+  rm -rf "$folder"
+  mkdir -p "$folder"
+  apt_log=$(mktemp /tmp/davit-apt.XXXXXX)
+  (cd "$folder" && apt-get download -qq "$package") >"$apt_log" 2>&1 ||
+    { apt_update; (cd "$folder" && apt-get download -qq "$package") >"$apt_log" 2>&1; } ||
+    die "apt could not download $package" "$(grep -E '^E:' "$apt_log" | head -n 5)" "whole log: $apt_log"
+  dpkg-deb -x "$folder/$package"_*.deb "$folder"
+  rm -f "$folder"/*.deb "$apt_log"
+  command -v "$program" >/dev/null || die "the package $package has no program $program"
+}
+
 # The development package of Boost.JSON: 1.81 on Debian 12 (whose default Boost has none), the default on 13.
 boost_json_package() {
   dpkg-query -W -f='${db:Status-Status} ${Package}\n' 'libboost-json*-dev' 2>/dev/null | awk '$1 == "installed" {print $2}' | grep . && return
