@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <mutex>
-#include <thread>
 
 #include "codec/compression.h"
 #include "codec/hash.h"
@@ -17,6 +16,10 @@
 
 namespace davit::image {
 namespace {
+
+// For each of the layers that go at once. More would take more than the memory that a push may use: about 6 MB for each
+// thread.
+constexpr unsigned kCompressThreads = 2;
 
 class ReportingSource : public codec::Source {
  public:
@@ -131,8 +134,7 @@ Result<oci::Descriptor> Push::compress_and_upload(TravelLayer const& layer, std:
                                                   std::stop_token stop) {
   std::unique_ptr<codec::Source> const tar = TRY(layer_tar(context_.store, layer.record));
   ReportingSource reporting(*tar, reporter_, id, layer.record.tar_bytes);
-  unsigned const threads =
-      options_.compress_threads == 0 ? std::max(1U, std::thread::hardware_concurrency()) : options_.compress_threads;
+  unsigned const threads = options_.compress_threads == 0 ? kCompressThreads : options_.compress_threads;
   CompressedLayer compressed(reporting, {.level = options_.gzip_level, .threads = threads});
   std::unique_ptr<registry::Client::Upload> const upload = TRY(client_.stream_blob(repository_, compressed, stop));
   oci::Digest digest = oci::Digest::sha256(compressed.finish_hex());

@@ -14,7 +14,7 @@ struct PushOptions {
   Progress progress;
   std::stop_token stop;
   int gzip_level = 1;             // of layers that must be compressed
-  unsigned compress_threads = 0;  // of one layer; 0: as many as there are processors
+  unsigned compress_threads = 0;  // of one layer; 0: two
 };
 
 struct Pushed {

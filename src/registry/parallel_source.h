@@ -20,7 +20,7 @@
 
 namespace davit::registry {
 
-inline constexpr std::uint64_t kWindowBytes = std::uint64_t{4} << 20;
+inline constexpr std::uint64_t kWindowBytes = std::uint64_t{2} << 20;
 
 // Bytes plan.begin..plan.end by `connections` threads, each with one buffer of `window` bytes: that much memory, no
 // more.
