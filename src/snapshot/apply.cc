@@ -57,7 +57,8 @@ Result<Applied> Applier::run() {
   TRY(writer_.finish());
   if (recipe_) TRY(recipe_->finish());
   applied_.recipe_complete = !writer_.replaced_something();
-  applied_.implied_directories.assign(writer_.implied().begin(), writer_.implied().end());
+  auto& implied = writer_.implied();
+  while (!implied.empty()) applied_.implied_directories.push_back(std::move(implied.extract(implied.begin()).value()));
   return std::move(applied_);
 }
 

@@ -3,14 +3,13 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <map>
-#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 
 #include "base/result.h"
+#include "base/unique_fd.h"
 #include "codec/tar.h"
 
 namespace davit::snapshot {
@@ -21,8 +20,14 @@ class DirectoryLog {
  public:
   using Xattrs = std::map<std::string, std::string>;
 
+  // layer: where the records go when they are more than `in_memory` bytes, as a file without a name: a hostile tar has
+  // millions of directories with long names or large attributes. Borrowed.
+  explicit DirectoryLog(int layer, std::size_t in_memory = std::size_t{8} << 20)
+      : layer_(layer), in_memory_(in_memory) {}
+
   // path: real (layer_tree.h). mode: to be set at the end, nullopt: right already.
-  void add(std::string_view path, codec::TarTime mtime, std::optional<std::uint32_t> mode, Xattrs const& xattrs);
+  Result<void> add(std::string_view path, codec::TarTime mtime, std::optional<std::uint32_t> mode,
+                   Xattrs const& xattrs);
   // In the order of adding, so of two entries of one directory the later one holds. A directory that is gone since, or
   // is something else now, is passed over.
   Result<void> finish(LayerTree& tree) const;
@@ -30,23 +35,24 @@ class DirectoryLog {
   void some_gone() { some_gone_ = true; }
 
  private:
-  struct Record {
-    char const* path;
-    std::uint32_t length;
-    std::int32_t mode;  // -1: none
+  // Before the path and then the attributes, each as two lengths, name and value.
+  struct Head {
     std::int64_t seconds;
     std::uint32_t nanos;
-    std::uint32_t xattrs;  // index in xattrs_ + 1; 0: none
+    std::int32_t mode;  // -1: none
+    std::uint32_t path_size, xattrs_size;
   };
-  static constexpr std::size_t kChunkSize = 64 << 10;
 
-  Result<void> finish_one(Record const& record, LayerTree& tree) const;
-  char const* keep(std::string_view path);
+  Result<void> write_out();
+  // Does the records that are whole and takes them off the front.
+  Result<void> finish_some(std::string_view& records, LayerTree& tree) const;
+  Result<void> finish_one(Head const& head, std::string_view path, std::string_view xattrs, LayerTree& tree) const;
 
-  std::deque<Record> records_;
-  std::deque<std::unique_ptr<char[]>> chunks_;
-  std::size_t left_in_chunk_ = 0;
-  std::deque<Xattrs> xattrs_;
+  int layer_;
+  std::size_t in_memory_;
+  std::string records_;  // behind those in the file
+  UniqueFd file_;
+  std::uint64_t file_size_ = 0;
   bool some_gone_ = false;
 };
 

@@ -21,6 +21,8 @@ namespace {
 constexpr std::size_t kMaxDirectories = 128;  // descriptors held
 constexpr unsigned kMaxLinks = 40;            // as the kernel's MAXSYMLINKS
 constexpr std::size_t kMaxPath = 4095;
+// Of the names of directories without an entry: they are held in memory, and few tars have more than some hundred.
+constexpr std::size_t kMaxImpliedBytes = std::size_t{16} << 20;
 constexpr int kOpenDirectory = O_PATH | O_DIRECTORY | O_NOFOLLOW;
 
 Error failed(long negative_errno, std::string_view call, std::string_view path) {
@@ -133,7 +135,7 @@ class LayerTree::Walk {
   Result<long> make(std::string const& part) {
     long const made = raw::mkdirat(fd_, part.c_str(), 0755);
     if (made < 0 && made != -EEXIST) return failed(made, "mkdir", path_ + "/" + part);
-    tree_.implied_.insert(path_.empty() ? part : path_ + "/" + part);
+    TRY(tree_.note_implied(path_.empty() ? part : path_ + "/" + part));
     return raw::openat(fd_, part.c_str(), kOpenDirectory);
   }
 
@@ -193,6 +195,15 @@ Result<LayerTree::Directory const*> LayerTree::directory(std::string_view path, 
   }
   Directory found = TRY(Walk(*this, missing).to(path));
   return remember(path, std::move(found));
+}
+
+Result<void> LayerTree::note_implied(std::string path) {
+  implied_bytes_ += path.size();
+  if (implied_bytes_ > kMaxImpliedBytes) {
+    return Error(Errc::kResourceExhausted, "too many directories of the layer have no entry of their own");
+  }
+  implied_.insert(std::move(path));
+  return {};
 }
 
 LayerTree::Directory const* LayerTree::remember(std::string_view path, Directory directory) {

@@ -48,6 +48,7 @@ class LayerTree {
   };
 
   class Walk;
+  Result<void> note_implied(std::string path);
   Directory const* remember(std::string_view path, Directory directory);
 
   Directory root_;
@@ -57,6 +58,7 @@ class LayerTree {
   std::uint64_t clock_ = 0;
   bool stale_ = false;
   std::set<std::string, std::less<>> implied_;
+  std::size_t implied_bytes_ = 0;  // of all that were ever added
 };
 
 }  // namespace davit::snapshot

@@ -48,7 +48,7 @@ Result<void> look(std::stop_token const& stop) {
 }  // namespace
 
 LayerWriter::LayerWriter(int layer, std::stop_token stop)
-    : stop_(std::move(stop)), tree_(layer), own_uid_(::geteuid()), own_gid_(::getegid()) {}
+    : stop_(std::move(stop)), tree_(layer), log_(layer), own_uid_(::geteuid()), own_gid_(::getegid()) {}
 
 Result<void> LayerWriter::go_to(EntryName const& name) {
   LayerTree::Directory const* const directory = TRY(tree_.directory(name.parent, LayerTree::Missing::kMake));
@@ -177,8 +177,7 @@ Result<void> LayerWriter::make_directory(TarEntry const& entry) {
   }
   std::optional<std::uint32_t> mode;
   if ((entry.mode & kSetIds) != 0) mode = entry.mode;
-  log_.add(path_, entry.mtime, mode, entry.xattrs);
-  return {};
+  return log_.add(path_, entry.mtime, mode, entry.xattrs);
 }
 
 Result<void> LayerWriter::change_directory(TarEntry const& entry) {
@@ -188,8 +187,7 @@ Result<void> LayerWriter::change_directory(TarEntry const& entry) {
   UniqueFd const directory(static_cast<int>(opened));
   TRY(done(raw::fchown(directory.get(), entry.uid, entry.gid), "chown"));
   TRY(done(raw::fchmod(directory.get(), static_cast<mode_t>(entry.mode & ~kSetIds)), "chmod"));
-  log_.add(path_, entry.mtime, entry.mode, entry.xattrs);
-  return {};
+  return log_.add(path_, entry.mtime, entry.mode, entry.xattrs);
 }
 
 Result<void> LayerWriter::make_symlink(TarEntry const& entry) {
@@ -260,7 +258,7 @@ Result<void> LayerWriter::hide_below(EntryName const& name) {
 }
 
 Result<void> LayerWriter::finish() {
-  for (std::string const& path : tree_.implied()) log_.add(path, {}, std::nullopt, {});
+  for (std::string const& path : tree_.implied()) TRY(log_.add(path, {}, std::nullopt, {}));
   return log_.finish(tree_);
 }
 

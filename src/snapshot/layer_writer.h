@@ -34,7 +34,7 @@ class LayerWriter {
   std::string const& path() const { return path_; }
   // Whether a file that an earlier entry had made is gone, or its path.
   bool replaced_something() const { return replaced_something_; }
-  std::set<std::string, std::less<>> const& implied() { return tree_.implied(); }
+  std::set<std::string, std::less<>>& implied() { return tree_.implied(); }
 
  private:
   Result<void> go_to(EntryName const& name);
