@@ -11,6 +11,7 @@
 #include "codec/json_writer.h"
 #include "front/image/commands.h"
 #include "sys/file.h"
+#include "sys/limits.h"
 
 namespace davit::front {
 namespace {
@@ -166,6 +167,9 @@ int image_main(int argc, char** argv) {
   }
   ImageCommand const* const command = find_command(rest->front());
   if (command == nullptr) return fail(unknown_command(rest->front()));
+  // A load holds descriptors of every layer of the archive until all become visible at once. Where the limit cannot be
+  // raised, an archive of many layers says so itself.
+  (void)sys::raise_open_file_limit().ok();
   std::jthread const signals = watch_signals(tool.stop);
   Result<std::unique_ptr<store::Store>> store = store::Store::open({.root = tool.root, .now_ns = {}});
   if (!store) return fail(store.error());
