@@ -31,6 +31,10 @@ class Pull {
   Result<Pulled> run();
 
  private:
+  // The layers and their image's row; what came so far is kept for the next attempt, but not on a full disk.
+  Result<void> fetch_and_publish();
+  void salvage(LayerSet const& layers) const;
+  void discard_partial() const;
   Result<void> fetch_missing(LayerSet& layers);
   Result<void> fetch_one(LayerSet& layers, std::size_t index, std::stop_token stop);
   // Names the image that is here already; false when something of it is missing.
@@ -165,6 +169,36 @@ Result<void> Pull::publish_image(LayerSet& layers) {
   return context_.store.publish(batch);
 }
 
+void Pull::salvage(LayerSet const& layers) const {
+  store::Batch batch{.layers = {},
+                     .blobs = {},
+                     .forms = {},
+                     .images = {},
+                     .tags = {},
+                     .repo_digests = {},
+                     .sources = {},
+                     .keep_unused = kSalvageTime};
+  layers.salvage(batch);
+  // The pull's own error is the one to tell; without this the next pull only fetches more.
+  if (!batch.layers.empty()) (void)context_.store.publish(batch).ok();
+}
+
+// Blobs that layers beside the one that failed have left. One that another pull writes is its own.
+void Pull::discard_partial() const {
+  for (oci::Descriptor const& layer : image_->manifest.layers) {
+    Result<std::shared_ptr<store::Ingest>> const file = context_.store.ingest(layer.digest);
+    if (file) (*file)->discard();
+  }
+}
+
+Result<void> Pull::fetch_and_publish() {
+  LayerSet layers = TRY(LayerSet::open(context_, image_->config.diff_ids));
+  Result<void> fetched = fetch_missing(layers);
+  if (fetched) fetched = publish_image(layers);
+  if (!fetched && fetched.error().code() != Errc::kResourceExhausted) salvage(layers);
+  return fetched;
+}
+
 Result<Pulled> Pull::run() {
   std::string const shown = ref_.digest() ? ref_.digest()->text() : ref_.tag();
   reporter_.message(shown, fmt::format("Pulling from {}", ref_.familiar_name()));
@@ -173,23 +207,9 @@ Result<Pulled> Pull::run() {
   Pulled pulled{.id = image_->manifest.config.digest, .digest = image_->top()};
   pulled.up_to_date = TRY(use_existing());
   if (!pulled.up_to_date) {
-    LayerSet layers = TRY(LayerSet::open(context_, image_->config.diff_ids));
-    Result<void> fetched = fetch_missing(layers);
-    if (fetched) fetched = publish_image(layers);
+    Result<void> fetched = fetch_and_publish();
     if (!fetched) {
-      if (fetched.error().code() != Errc::kResourceExhausted) {
-        store::Batch batch{.layers = {},
-                           .blobs = {},
-                           .forms = {},
-                           .images = {},
-                           .tags = {},
-                           .repo_digests = {},
-                           .sources = {},
-                           .keep_unused = kSalvageTime};
-        layers.salvage(batch);
-        // The pull's own error is the one to tell; without this the next pull only fetches more.
-        if (!batch.layers.empty()) (void)context_.store.publish(batch).ok();
-      }
+      if (fetched.error().code() == Errc::kResourceExhausted) discard_partial();
       return std::move(fetched).take_error();
     }
   }

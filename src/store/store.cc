@@ -127,6 +127,15 @@ void Store::Body::make_reserve() {
 bool Store::Body::drop_reserve() { return sys::unlink_at(root.get(), "reserve").ok(); }
 
 Result<std::unique_ptr<Store>> Store::open(StoreOptions options) {
+  Result<std::unique_ptr<Store>> store = open_once(options);
+  if (store || store.error().code() != Errc::kResourceExhausted) return store;
+  // SQLite takes a few pages even to read: on a full disk they come from the reserve, so that something can be deleted.
+  UniqueFd const root = TRY(sys::open(options.root, O_RDONLY | O_DIRECTORY));
+  if (!sys::unlink_at(root.get(), "reserve")) return store;
+  return open_once(std::move(options));
+}
+
+Result<std::unique_ptr<Store>> Store::open_once(StoreOptions options) {
   if (!options.now_ns) options.now_ns = system_now_ns;
   std::string const path = options.root;
   auto const context = [&] { return fmt::format("open the image store '{}'", path); };

@@ -191,6 +191,7 @@ class Store {
   friend class Ingest;
   class Publication;  // publish.cc
   explicit Store(std::unique_ptr<Body> body);
+  static Result<std::unique_ptr<Store>> open_once(StoreOptions options);
   Pin hold(std::string key);
   std::unique_ptr<Body> body_;
 };
