@@ -303,3 +303,25 @@ def test_export_reads_with_tar(store, work, image):
     store.run("load", "-i", write_docker_archive(f"{work}/a.tar", (image, ["x:1"])))
     listing = subprocess.run(["tar", "-tf", "-"], input=store.export("x:1"), check=True, capture_output=True).stdout
     assert io.BytesIO(listing).readline()
+
+
+def test_a_name_that_another_image_has_is_told(store, work, image):
+    store.run("load", "-i", write_docker_archive(f"{work}/a.tar", (image, ["x:1"])))
+    other = Image([file("other")])
+    said = store.events("load", "-i", write_docker_archive(f"{work}/b.tar", (other, ["x:1"])))
+    assert f"The image x:1 already exists, renaming the old one with ID {image.id} to empty string" in [each["status"] for each in said if "status" in each]
+    assert store.inspect("x:1")["Id"] == other.id and store.inspect(image.id)["RepoTags"] == []
+
+
+def test_names_with_digests_are_refused(store, work, image):
+    with pytest.raises(Failed) as error:
+        store.run("load", "-i", write_docker_archive(f"{work}/a.tar", (image, ["x@" + image.id])))
+    assert "has a digest" in error.value.text
+    assert store.images() == {}
+
+
+def test_windows_images_are_refused_as_by_docker(store, work):
+    windows = Image([file("a")], platform=("windows", "amd64"))
+    with pytest.raises(Failed) as error:
+        store.run("load", "-i", write_docker_archive(f"{work}/a.tar", (windows, ["x:1"])))
+    assert "cannot load windows image on linux" in error.value.text
