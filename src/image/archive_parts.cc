@@ -117,6 +117,13 @@ bool looks_like_json(std::string_view head) {
   return first != std::string_view::npos && (head[first] == '{' || head[first] == '[');
 }
 
+// For the progress: 12 digits of "<hex>/layer.tar", "blobs/sha256/<hex>", "<hex>.tar".
+std::string shown_name(std::string_view path) {
+  if (path.ends_with("/layer.tar")) path.remove_suffix(10);
+  if (auto const slash = path.rfind('/'); slash != std::string_view::npos) path.remove_prefix(slash + 1);
+  return std::string(path.substr(0, 12));
+}
+
 std::string_view media_type_of(codec::Compression compression) {
   switch (compression) {
     case codec::Compression::kGzip:
@@ -186,7 +193,7 @@ Result<void> ArchiveParts::read(codec::Source& in) {
     bool const more = TRY(reader.next(entry));
     if (!more) return {};
     std::string const path = sys::clean_path("/" + entry.name).substr(1);
-    if (first_paths_.size() < kShownPaths) first_paths_.push_back(path);
+    if (first_paths_.size() < kShownPaths) first_paths_.push_back(entry.name);
     if (documents_.size() + layers_.size() + links_.size() + failures_.size() > kMaxParts) {
       return Error(Errc::kResourceExhausted,
                    fmt::format("the archive has more than {} parts: is it one of images?", kMaxParts));
@@ -283,7 +290,7 @@ Result<void> ArchiveParts::take_layer(codec::Source& bytes, std::string const& p
                                       codec::Compression compression) {
   bool const known = TRY(find_known(path));
   if (known) return {};  // the reader skips its data
-  std::string const shown = path.substr(path.rfind('/') == std::string::npos ? 0 : path.rfind('/') + 1).substr(0, 12);
+  std::string const shown = shown_name(path);
   CountingSource counted(bytes, reporter_, shown, size);
   // Only what a manifest can name; a layer in another compression (or none) is kept unpacked only.
   std::string_view const media_type = media_type_of(compression);

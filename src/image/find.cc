@@ -10,21 +10,21 @@ namespace {
 constexpr std::size_t kMaxConfigBytes = std::size_t{8} << 20;
 
 Error no_such_image(store::Store& store, std::string_view word) {
-  std::string hint;
-  if (Result<std::vector<store::ImageEntry>> const images = store.list_images()) {
-    std::vector<std::string> shown;
-    for (store::ImageEntry const& entry : *images) {
-      for (std::string const& tag : entry.tags) {
-        if (Result<oci::ImageRef> const ref = oci::ImageRef::parse(tag)) shown.push_back(ref->familiar());
-      }
-    }
-    std::vector<std::string_view> const names(shown.begin(), shown.end());
-    if (auto const near = nearest(word, names)) hint = fmt::format(" (did you mean {}?)", *near);
-  }
   // Docker's text, on which clients rely, names the tag that was looked for.
   Result<oci::ImageQuery> const query = oci::parse_image_query(word);
   std::string const shown =
       query && query->reference ? query->reference->with_default_tag().familiar() : std::string(word);
+  std::string hint;
+  if (Result<std::vector<store::ImageEntry>> const images = store.list_images()) {
+    std::vector<std::string> known;
+    for (store::ImageEntry const& entry : *images) {
+      for (std::string const& tag : entry.tags) {
+        if (Result<oci::ImageRef> const ref = oci::ImageRef::parse(tag)) known.push_back(ref->familiar());
+      }
+    }
+    std::vector<std::string_view> const names(known.begin(), known.end());
+    if (auto const near = nearest(shown, names)) hint = fmt::format(" (did you mean {}?)", *near);
+  }
   return Error(Errc::kNotFound, fmt::format("No such image: {}{}", shown, hint));
 }
 

@@ -25,7 +25,8 @@ class Import : public ImageTest {
   }
   oci::ImageRef ref(std::string const& text) { return oci::ImageRef::parse(text).value(); }
   void expect_whole() {
-    for (Damage const& damage : verify(store(), {}).value()) ADD_FAILURE() << damage.what << ": " << damage.reason;
+    std::vector<Damage> const damages = verify(store(), {}).value();
+    for (Damage const& damage : damages) ADD_FAILURE() << damage.what << ": " << damage.reason;
     expect_clean();
   }
 };

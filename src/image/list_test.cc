@@ -152,6 +152,8 @@ TEST_F(Find, HintsAtANearName) {
   Result<Found> const found = find(store(), "unit/one:2");
   EXPECT_EQ(code_of(found), Errc::kNotFound);
   EXPECT_NE(found.error().to_string().find("unit/one:1"), std::string::npos);
+  EXPECT_OK(store().set_tag("docker.io/library/tiny:latest", ids_.at('a')));
+  EXPECT_NE(find(store(), "tinny").error().to_string().find("tiny:latest"), std::string::npos);
   EXPECT_EQ(code_of(find(store(), "0123456789ab")), Errc::kNotFound);
   EXPECT_EQ(code_of(find(store(), "")), Errc::kInvalidArgument);
   EXPECT_EQ(code_of(find(store(), "a//b")), Errc::kInvalidArgument);

@@ -175,6 +175,9 @@ Result<void> Push::push_config(TravelImage const& image) {
 
 Result<void> Push::remember(TravelImage const& image, oci::Digest const& manifest, std::string_view bytes,
                             std::vector<oci::Descriptor> const& layers) {
+  // As it is now: what others changed while this was sent must stay, and one that was removed must not come back.
+  std::optional<store::ImageEntry> const now = TRY(context_.store.find_image(image.entry.image.id));
+  if (!now) return {};
   store::Batch batch;
   for (std::size_t i = 0; i < layers.size(); ++i) {
     batch.forms.push_back({.diff_id = image.layers[i].record.diff_id,
@@ -184,9 +187,9 @@ Result<void> Push::remember(TravelImage const& image, oci::Digest const& manifes
     batch.sources.emplace_back(layers[i].digest, ref_.name());
   }
   batch.repo_digests.emplace_back(fmt::format("{}@{}", ref_.name(), manifest.text()), image.entry.image.id);
-  if (image.entry.image.manifest != manifest) {
+  if (now->image.manifest != manifest) {
     auto blob = TRY(context_.store.ingest_bytes(bytes));
-    store::ImageRecord record = image.entry.image;
+    store::ImageRecord record = now->image;
     record.manifest = manifest;
     if (std::find(record.blobs.begin(), record.blobs.end(), blob.first) == record.blobs.end())
       record.blobs.push_back(blob.first);

@@ -119,6 +119,8 @@ ImageResult image_import(ImageTool& tool, ImageArguments arguments) {
   std::vector<std::string> const words = TRY(parse_words(flags, arguments, 1, 2, "import FILE|- [NAME[:TAG]]"));
   if (words.size() > 1) options.name = TRY(oci::ImageRef::parse(words[1]));
   if (!platform.empty()) options.platform = TRY(oci::parse_platform(platform, oci::host_platform()));
+  // Docker's words.
+  if (options.message.empty()) options.message = "Imported from " + words[0];
   options.progress = tool.progress();
   options.stop = tool.stop.get_token();
   UniqueFd const file = TRY(open_input(words[0]));
