@@ -43,6 +43,7 @@ Error not_an_archive(ArchiveParts const& parts) {
 
 Result<std::string> full_tag(std::string const& text) {
   oci::ImageRef const parsed = TRY(oci::ImageRef::parse(text));
+  if (parsed.digest()) return Error(Errc::kInvalidArgument, fmt::format("'{}' is no tag, as it has a digest", text));
   oci::ImageRef const ref = parsed.with_default_tag();
   return fmt::format("{}:{}", ref.name(), ref.tag());
 }
@@ -170,6 +171,7 @@ class Load {
   // A layer that takes directories from those below belongs to one image; another image of the archive gets a copy.
   Result<std::shared_ptr<MadeLayer>> claim(std::shared_ptr<MadeLayer> const& made);
   Result<void> add_manifest(Plan const& plan, store::ImageRecord& record);
+  Result<std::vector<std::string>> names_taken();
 
   Context const& context_;
   LoadOptions const& options_;
@@ -260,6 +262,10 @@ Result<void> Load::add_manifest(Plan const& plan, store::ImageRecord& record) {
 }
 
 Result<void> Load::check_platform(oci::ImageConfig const& config) const {
+  // Its layers are not files as we know them. Of other systems (wasi) there are images that run here.
+  if (config.platform.os == "windows") {
+    return Error(Errc::kInvalidArgument, fmt::format("cannot load windows image on {}", context_.host.os));
+  }
   // One that does not say where it runs runs here.
   if (!options_.platform || config.platform.architecture.empty()) return {};
   if (oci::match_score(*options_.platform, config.platform) > 0) return {};
@@ -303,6 +309,19 @@ Result<LoadedImage> Load::add_image(Plan const& plan) {
   return loaded;
 }
 
+// Told as Docker does: an archive gives its images whatever names it likes, those of other images too.
+Result<std::vector<std::string>> Load::names_taken() {
+  std::vector<std::string> texts;
+  for (auto const& [name, id] : batch_.tags) {
+    std::optional<oci::Digest> const before = TRY(context_.store.image_by_tag(name));
+    if (!before || *before == id) continue;
+    oci::ImageRef const ref = TRY(oci::ImageRef::parse(name));
+    texts.push_back(fmt::format("The image {} already exists, renaming the old one with ID {} to empty string",
+                                ref.familiar(), before->text()));
+  }
+  return texts;
+}
+
 Result<std::vector<LoadedImage>> Load::run(codec::Source& in) {
   TRY(parts_.read(in));
   std::vector<Plan> const plans = TRY(make_plans());
@@ -312,7 +331,9 @@ Result<std::vector<LoadedImage>> Load::run(codec::Source& in) {
     LoadedImage image = TRY_CTX(add_image(plan), plan.tags.empty() ? plan.config_path : plan.tags.front());
     loaded.push_back(std::move(image));
   }
+  std::vector<std::string> const taken = TRY(names_taken());
   TRY(context_.store.publish(batch_));
+  for (std::string const& text : taken) reporter_.message("", text);
   for (LoadedImage const& image : loaded) {
     for (std::string const& tag : image.tags) reporter_.message("", fmt::format("Loaded image: {}", tag));
     if (image.tags.empty()) reporter_.message("", fmt::format("Loaded image ID: {}", image.id.text()));
