@@ -100,7 +100,10 @@ Result<MadeLayer> Attempt::run(std::shared_ptr<store::Ingest> const& file) const
 
 Result<MadeLayer> fetch_layer(Context const& context, registry::Client& client, registry::Repository const& repository,
                               LayerToFetch const& layer, Reporter& reporter, std::stop_token stop) {
-  std::shared_ptr<store::Ingest> file = TRY(context.store.ingest(layer.descriptor.digest));
+  Result<std::shared_ptr<store::Ingest>> opened = context.store.ingest(layer.descriptor.digest);
+  // Another image, or this one at another place, has the layer for itself (LayerWorks): it comes a second time, then.
+  if (!opened && opened.error().code() == Errc::kConflict) opened = context.store.ingest_unnamed();
+  std::shared_ptr<store::Ingest> file = TRY(std::move(opened));
   bool const resumed = file->size() > 0;
   if (file->size() > layer.descriptor.size) TRY(file->restart());
   Attempt const attempt{context, client, repository, layer, reporter, stop};

@@ -141,6 +141,16 @@ def test_the_same_layer_twice(pulled):
     assert set(pulled(Image(layer, [file("b")], layer))) == {"a", "b"}
 
 
+def test_the_same_layer_twice_without_parents(store, registry):
+    # It takes d's metadata from below, so it is another directory at each place.
+    layer = Layer(tar(file("d/x", "1")))
+    image = Image([folder("d", mode=0o700, uid=3)], layer, [folder("d", mode=0o711, uid=4)], layer)
+    reference = registry.push("x", image)
+    store.run("pull", reference)
+    store.run("fsck")
+    assert len(set(store.json("mount", reference))) == 4
+
+
 def test_many_small_files(pulled):
     found = pulled(Image([folder("d")] + [file(f"d/{number}", str(number)) for number in range(5000)]))
     assert len(found) == 5001 and found["d/4999"].content == b"4999"
