@@ -83,13 +83,39 @@ std::string rate_limit(wire::HttpResponse const& response) {
   return text;
 }
 
+// Bytes of the character that text begins with (RFC 3629, shortest forms aside); 0: none.
+std::size_t utf8_size(std::string_view text) {
+  auto const first = static_cast<unsigned char>(text[0]);
+  if (first < 0x80) return 1;
+  std::size_t const size = first >= 0xc2 && first < 0xe0   ? 2
+                           : first >= 0xe0 && first < 0xf0 ? 3
+                           : first >= 0xf0 && first < 0xf5 ? 4
+                                                           : 0;
+  if (size == 0 || text.size() < size) return 0;
+  for (std::size_t i = 1; i < size; ++i) {
+    if ((static_cast<unsigned char>(text[i]) & 0xc0) != 0x80) return 0;
+  }
+  return size;
+}
+
 }  // namespace
 
 std::string printable(std::string_view text, std::size_t max_size) {
   std::string result;
-  for (char const c : text.substr(0, max_size)) {
-    bool const control = (static_cast<unsigned char>(c) < 0x20) || c == 0x7f;
-    result += control ? ' ' : c;
+  text = text.substr(0, max_size);
+  while (!text.empty()) {
+    auto const first = static_cast<unsigned char>(text[0]);
+    std::size_t const size = utf8_size(text);
+    // 0x80 to 0x9f are control characters too, and terminals obey them.
+    bool const control = first < 0x20 || first == 0x7f || (first == 0xc2 && size == 2 && (text[1] & 0x20) == 0);
+    if (control) {
+      result += ' ';
+    } else if (size == 0) {
+      result += '?';
+    } else {
+      result += text.substr(0, size);
+    }
+    text.remove_prefix(std::max<std::size_t>(size, 1));
   }
   return std::string(trim(result));
 }
@@ -131,7 +157,8 @@ Errc Failure::errc() const {
 Failure read_failure(wire::HttpResponse& response, std::string_view from) {
   Failure failure;
   failure.status = response.status();
-  std::string const said = explain_body(read_some(response), failure.code);
+  // The body of an answer that is no error, only unexpected, is content.
+  std::string const said = failure.status < 400 ? "" : explain_body(read_some(response), failure.code);
   failure.text = fmt::format("{}{}HTTP {} from {}", said, said.empty() ? "" : " (", failure.status, from);
   if (failure.status == 429) {
     std::string const limit = rate_limit(response);
