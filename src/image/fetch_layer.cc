@@ -60,7 +60,7 @@ struct Attempt {
 
 Result<MadeLayer> Attempt::run(std::shared_ptr<store::Ingest> const& file) const {
   oci::Descriptor const& descriptor = layer.descriptor;
-  codec::Compression const compression = TRY(oci::layer_compression(descriptor.media_type));
+  TRY(oci::layer_compression(descriptor.media_type));  // refuses what is no layer
   std::unique_ptr<codec::Source> network;
   if (file->size() < descriptor.size || descriptor.size == 0) {
     network = TRY(client.blob(repository, descriptor, file->size(), stop));
@@ -72,11 +72,10 @@ Result<MadeLayer> Attempt::run(std::shared_ptr<store::Ingest> const& file) const
     reporter.bytes(Phase::kDownloading, layer.shown_id(), current, descriptor.size);
   });
   codec::HashingSource hashed(download);
-  // A layer whose type says gzip but whose bytes are zstd is met in practice: the bytes decide, except that "not
-  // compressed" is believed only of the type, since a tar may begin with anything.
-  std::optional<codec::Compression> known;
-  if (compression == codec::Compression::kNone) known = compression;
-  UnpackedLayer unpacked = TRY(unpack(context, hashed, {.diff_id = layer.diff_id, .compression = known, .stop = stop}));
+  // The bytes decide how they are compressed, as with Docker: types that say something else are met in practice, and
+  // the diff-id proves what comes out.
+  UnpackedLayer unpacked =
+      TRY(unpack(context, hashed, {.diff_id = layer.diff_id, .compression = std::nullopt, .stop = stop}));
   // What follows the compressed stream's end belongs to the blob and its digest.
   for (;;) {
     std::string_view const rest = TRY(hashed.next());

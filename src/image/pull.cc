@@ -146,13 +146,16 @@ Result<void> Pull::publish_image(LayerSet& layers) {
   std::vector<store::LayerRecord> const records = TRY(layers.finish(batch));
   TRY(add_documents(batch, blobs));
   std::vector<store::Pin> pins;
-  for (oci::Descriptor const& layer : image_->manifest.layers) {
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    oci::Descriptor const& layer = image_->manifest.layers[i];
     batch.sources.emplace_back(layer.digest, place());
     bool const made_now = std::any_of(batch.blobs.begin(), batch.blobs.end(),
                                       [&](auto const& blob) { return blob.first == layer.digest; });
     if (!made_now) {
       // A layer that was here may have its blob here too, or not: it then is made again from the layer when it is
-      // needed.
+      // needed. A manifest is believed only what this store has seen: that the blob unpacks to this layer.
+      std::optional<store::LayerForm> const form = TRY(context_.store.form_of_blob(layer.digest));
+      if (!form || form->diff_id != layers.diff_id(i)) continue;
       std::optional<store::Pin> pin = TRY(context_.store.pin_blob(layer.digest));
       if (!pin) continue;
       pins.push_back(std::move(*pin));
