@@ -94,20 +94,33 @@ std::string event_json(image::Event const& event) {
   return object.text() + "\n";
 }
 
-// SIGINT and SIGTERM ask the running operation to stop, so that it cleans up after itself.
-std::jthread watch_signals(std::stop_source& stop) {
-  sigset_t set;
-  sigemptyset(&set);
-  sigaddset(&set, SIGINT);
-  sigaddset(&set, SIGTERM);
-  pthread_sigmask(SIG_BLOCK, &set, nullptr);
-  return std::jthread([set, &stop](std::stop_token ended) {
-    timespec const slice{.tv_sec = 0, .tv_nsec = 50'000'000};
-    while (!ended.stop_requested()) {
-      if (sigtimedwait(&set, nullptr, &slice) > 0) stop.request_stop();
-    }
-  });
-}
+// SIGINT and SIGTERM ask the running operation to stop, so that it cleans up after itself. To be made before any other
+// thread, which inherits that they are blocked.
+class SignalWatch {
+ public:
+  explicit SignalWatch(std::stop_source& stop) {
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    pthread_sigmask(SIG_BLOCK, &set, nullptr);
+    thread_ = std::jthread([set, &stop](std::stop_token ended) {
+      int number = 0;
+      while (!ended.stop_requested()) {
+        if (sigwait(&set, &number) == 0 && !ended.stop_requested()) stop.request_stop();
+      }
+    });
+  }
+  ~SignalWatch() {
+    thread_.request_stop();
+    // Wakes it. Were its wait one of slices instead, every command would end up to a slice late.
+    pthread_kill(thread_.native_handle(), SIGTERM);
+  }
+  SignalWatch(SignalWatch const&) = delete;
+
+ private:
+  std::jthread thread_;
+};
 
 }  // namespace
 
@@ -170,7 +183,7 @@ int image_main(int argc, char** argv) {
   // A load holds descriptors of every layer of the archive until all become visible at once. Where the limit cannot be
   // raised, an archive of many layers says so itself.
   (void)sys::raise_open_file_limit().ok();
-  std::jthread const signals = watch_signals(tool.stop);
+  SignalWatch const signals(tool.stop);
   Result<std::unique_ptr<store::Store>> store = store::Store::open({.root = tool.root, .now_ns = {}});
   if (!store) return fail(store.error());
   tool.store = std::move(*store);
