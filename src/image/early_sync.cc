@@ -1,6 +1,8 @@
 #include "image/early_sync.h"
 
 #include <chrono>
+#include <condition_variable>
+#include <mutex>
 
 #include "sys/durable.h"
 
@@ -13,8 +15,11 @@ constexpr std::chrono::milliseconds kLook{20};
 EarlySync::EarlySync(store::Store const& store)
     : thread_([&store](std::stop_token stop) {
         std::uint64_t synced = store.bytes_written();
+        std::mutex mutex;
+        std::condition_variable_any never;  // waits for the stop only, so that the operation does not end a look later
         while (!stop.stop_requested()) {
-          std::this_thread::sleep_for(kLook);
+          std::unique_lock lock(mutex);
+          if (never.wait_for(lock, stop, kLook, [&] { return stop.stop_requested(); })) break;
           std::uint64_t const written = store.bytes_written();
           if (written - synced < kWorthSyncing) continue;
           synced = written;
