@@ -9,8 +9,8 @@
 namespace davit::image {
 
 // A sync of less is not worth a commit of the file system's journal.
-constexpr std::uint64_t kWorthSyncing = std::uint64_t{16} << 20;
-constexpr std::chrono::milliseconds kLook{20};
+constexpr std::uint64_t kWorthSyncing = std::uint64_t{8} << 20;
+constexpr std::chrono::milliseconds kLook{10};
 
 EarlySync::EarlySync(store::Store const& store)
     : thread_([&store](std::stop_token stop) {
